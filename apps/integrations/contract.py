@@ -1,0 +1,112 @@
+"""What the engine and an adapter promise each other. Everything else about a vendor stays in its folder.
+
+An adapter makes calls. It does not retry, sleep, log bodies or addresses, read settings, touch models or
+know policy. It raises nothing: whatever happened to a message is its outcome, one of exactly four.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One rendered message to one address.
+
+    `target` and `attempt` are our reference: they go out with the message wherever the vendor carries
+    metadata, so that a receipt finds its row even when we never saw the vendor's answer. The idempotency
+    key is the same over all attempts of a target.
+    """
+
+    target: UUID
+    attempt: UUID
+    address: str  # e-mail address or E.164 number, as the channel has it
+    text: str
+    subject: str = ""
+    html: str = ""
+
+    @property
+    def idempotency_key(self) -> str:
+        return str(self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took the message. Delivery is proven later, by a receipt."""
+
+    provider_message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryFailure:
+    """Not taken; the same message may succeed later, not before `retry_after` seconds if given."""
+
+    code: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PermanentFailure:
+    """Not taken, and never will be. `address_is_dead`: no message to this address ever will."""
+
+    code: str
+    address_is_dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownOutcome:
+    """It may have been taken: the link broke, or a gateway gave up, after the request had left."""
+
+    code: str
+
+
+Outcome = Accepted | TemporaryFailure | PermanentFailure | UnknownOutcome
+Outcomes = list[tuple[Message, Outcome]]
+
+
+class Adapter(ABC):
+    """One provider account. Built once per worker process; used only from that process's event loop."""
+
+    key: ClassVar[str]  # "sendgrid": stored on attempts, names the settings and the docs
+    channel: ClassVar[str]  # "email"
+    batch_size: int  # most messages one `send_batch` takes
+    timeout: float  # seconds a call may last at most; the engine plans its lease around it
+
+    @abstractmethod
+    def send_batch(self, messages: Sequence[Message]) -> AsyncIterator[Outcomes]:
+        """Send up to `batch_size` messages; yield each one's outcome exactly once, in groups, as known."""
+
+    async def close(self) -> None:
+        """Close what is pooled."""
+
+
+class OneAtATime(Adapter):
+    """Base of adapters whose vendor takes one message per call: bounded concurrency, outcomes as they come."""
+
+    concurrency: int
+
+    @property
+    def batch_size(self) -> int:  # type: ignore[override]
+        """Twice the concurrency: enough to keep the line busy, few enough to lose little in a crash."""
+        return 2 * self.concurrency
+
+    @abstractmethod
+    async def send(self, message: Message) -> Outcome:
+        """Make the one call. Must end within `timeout` seconds."""
+
+    async def send_batch(self, messages: Sequence[Message]) -> AsyncIterator[Outcomes]:
+        slots = asyncio.Semaphore(self.concurrency)
+
+        async def one(message: Message) -> tuple[Message, Outcome]:
+            async with slots:
+                return message, await self.send(message)
+
+        pending = {asyncio.create_task(one(message)) for message in messages}
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            yield [task.result() for task in done]
