@@ -86,25 +86,19 @@ class Adapter(ABC):
 
 
 class OneAtATime(Adapter):
-    """Base of adapters whose vendor takes one message per call: bounded concurrency, outcomes as they come."""
+    """Base of adapters whose vendor takes one message per call: all of a batch in the air at once.
 
-    concurrency: int
-
-    @property
-    def batch_size(self) -> int:  # type: ignore[override]
-        """Twice the concurrency: enough to keep the line busy, few enough to lose little in a crash."""
-        return 2 * self.concurrency
+    A batch is therefore the concurrency. What the engine marks as started is what really is in the air,
+    so a crash leaves no more unknown outcomes than that.
+    """
 
     @abstractmethod
     async def send(self, message: Message) -> Outcome:
         """Make the one call. Must end within `timeout` seconds."""
 
     async def send_batch(self, messages: Sequence[Message]) -> AsyncIterator[Outcomes]:
-        slots = asyncio.Semaphore(self.concurrency)
-
         async def one(message: Message) -> tuple[Message, Outcome]:
-            async with slots:
-                return message, await self.send(message)
+            return message, await self.send(message)
 
         pending = {asyncio.create_task(one(message)) for message in messages}
         while pending:

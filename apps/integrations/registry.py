@@ -1,0 +1,26 @@
+"""Every adapter, by key. Adding a provider: its folder, one line here, its options in the settings, its tests."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from apps.integrations.contract import Adapter
+
+# Dotted paths, imported on first use: a worker of one channel does not pay for the SDKs of the others.
+ADAPTERS = {
+    "sendgrid": "apps.integrations.sendgrid.adapter.SendGridAdapter",
+    "smtp": "apps.integrations.smtp.adapter.SmtpAdapter",
+    "twilio": "apps.integrations.twilio.adapter.TwilioAdapter",
+}
+
+
+def adapter_class(key: str) -> type[Adapter]:
+    """The adapter's class. Raises KeyError for a key nobody registered."""
+    module, _, name = ADAPTERS[key].rpartition(".")
+    return getattr(import_module(module), name)  # type: ignore[no-any-return]
+
+
+def build(key: str, options: dict[str, Any]) -> Adapter:
+    """An adapter from its settings (`PROVIDER_OPTIONS[key]`)."""
+    return adapter_class(key)(**options)
