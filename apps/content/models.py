@@ -1,0 +1,56 @@
+"""Texts that people other than programmers write."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from apps.content import rendering
+from apps.users.models import DEFAULT_ORGANIZATION_ID, Organization
+from project.clock import Now
+from project.queues import CHANNELS
+
+
+class NotificationTemplate(models.Model):
+    """One text for one channel, in Liquid. The same name on several channels is one template to a caller."""
+
+    organization = models.ForeignKey(Organization, models.PROTECT, default=DEFAULT_ORGANIZATION_ID)
+    name = models.SlugField(max_length=100)
+    channel = models.CharField(max_length=20)
+    subject = models.CharField(
+        max_length=500, blank=True, help_text="Subject of an e-mail, title of an in-app notification."
+    )
+    body = models.TextField(
+        help_text="Plain text, in Liquid: Hello {{ recipient.name }}, order {{ order }} …"
+    )
+    html = models.TextField(blank=True, help_text="E-mail only; values are escaped.")
+    variables = ArrayField(
+        models.CharField(max_length=100),
+        default=list,
+        blank=True,
+        help_text="Names the payload must have; a request without one is refused.",
+    )
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name", "channel"], name="template_name_channel")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.channel})"
+
+    def parts(self) -> dict[str, str]:
+        """The sources, as a notification pins them when it is accepted."""
+        return {"subject": self.subject, "body": self.body, "html": self.html}
+
+    def clean(self) -> None:
+        """Refuse a source that does not parse, naming its field."""
+        errors = {
+            part: error for part, source in self.parts().items() if (error := rendering.syntax_error(source))
+        }
+        if self.channel not in CHANNELS:  # not `choices`: a new channel is no migration
+            errors["channel"] = f"One of {', '.join(CHANNELS)}."
+        if errors:
+            raise ValidationError(errors)

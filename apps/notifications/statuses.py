@@ -1,0 +1,59 @@
+"""The words for where a target stands and how an attempt ended, and the groups of them that others ask for."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Status(models.TextChoices):
+    """A target's status. Only `transitions.py` changes it."""
+
+    HELD = "held"  # waits for its time, with a reason
+    QUEUED = "queued"  # claimable
+    SENDING = "sending"  # claimed by a worker
+    RETRYING = "retrying"  # claimable again at its next attempt
+    UNKNOWN = "unknown"  # may have been sent; a receipt may still tell
+    SENT = "sent"  # accepted by the provider
+    DELIVERED = "delivered"  # proven by a receipt, or in the inbox
+    SKIPPED = "skipped"  # not to be sent, with a reason
+    FAILED = "failed"  # refused for good
+    DEAD = "dead"  # given up; a person may re-drive it
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+SETTLED = (
+    Status.SKIPPED,
+    Status.SENT,
+    Status.DELIVERED,
+    Status.FAILED,
+    Status.DEAD,
+    Status.CANCELLED,
+    Status.EXPIRED,
+)
+OPEN = tuple(status for status in Status if status not in SETTLED)
+CLAIMABLE = (Status.QUEUED, Status.RETRYING)
+
+
+class AttemptOutcome(models.TextChoices):
+    """How one call to a provider ended: the adapter contract's four, and nothing else."""
+
+    ACCEPTED = "accepted"
+    TEMPORARY = "temporary_failure"
+    PERMANENT = "permanent_failure"
+    UNKNOWN = "unknown"
+
+
+class Reason(models.TextChoices):
+    """Why a target is held, skipped, expired or dead, where it is our decision and not a provider's code."""
+
+    SCHEDULED = "scheduled", "waits for the time asked for"
+    NO_ADDRESS = "no_address", "the person has no address for this channel"
+    INACTIVE = "inactive", "the person is deactivated"
+    EXPIRES_AT = "expires_at", "too late to be useful"
+    CANCELLED = "cancelled", "cancelled by request"
+    ATTEMPTS_USED_UP = "attempts_used_up", "every allowed attempt failed"
+    NO_TIME_LEFT = "no_time_left", "the next attempt would come after expires_at"
+    UNKNOWN_OUTCOME = "unknown_outcome", "it may have been sent; repeating it is a person's decision"
+    RENDERING = "rendering", "the template could not be rendered"
+    NO_PROVIDER = "no_provider", "no provider is configured for this channel"

@@ -1,0 +1,129 @@
+"""Organizations, people, and the services that speak for them."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from project.clock import Now
+
+DEFAULT_ORGANIZATION_ID = 1  # made by the first migration; a single-tenant user never sees it
+
+
+class Organization(models.Model):
+    """A tenant. Every caller, person and notification belongs to exactly one."""
+
+    name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_superuser(self, login: str, password: str, **fields: object) -> User:
+        """An administrator of the default organization, for the admin's pages."""
+        user = User(login=login, is_staff=True, is_superuser=True, **fields)
+        user.set_password(password)
+        user.save()
+        return user
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person who receives notifications; with a `login` also one who may use the admin."""
+
+    organization = models.ForeignKey(Organization, models.PROTECT, default=DEFAULT_ORGANIZATION_ID)
+    external_id = models.CharField(
+        max_length=200,
+        null=True,
+        blank=True,
+        help_text="The person's id in the product services' own system.",
+    )
+    name = models.CharField(max_length=200, blank=True)
+    email = models.EmailField(blank=True)
+    phone = models.CharField(max_length=16, blank=True, help_text="E.164, such as +4930123456.")
+    timezone = models.CharField(max_length=64, default="UTC", help_text="IANA name, such as Europe/Berlin.")
+    language = models.CharField(max_length=35, default="en", help_text="BCP 47 tag, such as pt-BR.")
+    login = models.CharField(max_length=150, unique=True, null=True, blank=True)
+    password = models.CharField(max_length=128, default="!")  # "!" never matches: most people cannot log in
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    USERNAME_FIELD = "login"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+    objects = UserManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "external_id"], name="user_external_id"),
+        ]
+
+    def __str__(self) -> str:
+        return self.external_id or self.login or str(self.pk)
+
+
+class Scope(models.TextChoices):
+    """What an API key may do."""
+
+    SEND = "notifications:write", "send notifications"
+    READ = "notifications:read", "read notifications, targets and attempts"
+    USERS = "users:write", "create and change users"
+    TOKENS = "tokens:write", "mint tokens for users"
+    KEEP_LANE = "lane:keep", "more than 1,000 targets stay in the lane of their priority"
+
+
+def all_but_keep_lane() -> list[str]:
+    return [scope.value for scope in Scope if scope is not Scope.KEEP_LANE]
+
+
+class ServiceClient(models.Model):
+    """A product service that calls the API."""
+
+    organization = models.ForeignKey(Organization, models.PROTECT, default=DEFAULT_ORGANIZATION_ID)
+    name = models.CharField(max_length=200)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiKey(models.Model):
+    """A secret of a service: only its hash is kept, the key itself is shown once."""
+
+    client = models.ForeignKey(ServiceClient, models.CASCADE, related_name="keys")
+    prefix = models.CharField(max_length=12, unique=True)
+    digest = models.CharField(max_length=64)  # SHA-256 is enough: the secret has 256 random bits
+    scopes = ArrayField(models.CharField(max_length=40), default=all_but_keep_lane)  # of `Scope`
+    created_at = models.DateTimeField(db_default=Now())
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…"
+
+    @classmethod
+    def issue(cls, client: ServiceClient, scopes: list[str] | None = None) -> tuple[ApiKey, str]:
+        """A new key and its secret text, which exists nowhere else from here on."""
+        prefix = "ck_" + secrets.token_hex(4)
+        text = f"{prefix}_{secrets.token_urlsafe(32)}"
+        key = cls(client=client, prefix=prefix, digest=cls.hash(text))
+        if scopes is not None:
+            key.scopes = scopes
+        key.save()
+        return key, text
+
+    @staticmethod
+    def hash(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def matches(self, text: str) -> bool:
+        return hmac.compare_digest(self.digest, self.hash(text))

@@ -1,0 +1,124 @@
+"""Every lane once, who listens to it, and the bell.
+
+A lane is channel x urgency and a Celery queue of the same name. A bell says only "there is work in this
+lane": losing, repeating or reordering one is harmless, because the rows are in Postgres and the sweeper
+rings again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import cache
+
+import redis
+from django.conf import settings
+from kombu.exceptions import OperationalError
+
+logger = logging.getLogger(__name__)
+
+CHANNELS = ("in_app", "email", "sms")
+PRIORITIES = ("critical", "high", "normal", "low")
+URGENCIES = (*PRIORITIES, "bulk")
+CONTROL = "control"  # ticks
+PLANNING = "planning"  # expansion of big audiences
+DELIVERY_LANES = tuple(f"{channel}.{urgency}" for channel in CHANNELS for urgency in URGENCIES)
+LANES = (*DELIVERY_LANES, PLANNING, CONTROL)
+
+# Worker groups, each its own processes, so that a hung SMS provider cannot hold e-mail and a newsletter
+# cannot hold a one-time code. A group drains its lanes in the order given.
+WORKER_GROUPS = {
+    "critical": tuple(f"{channel}.critical" for channel in CHANNELS),
+    **{channel: tuple(f"{channel}.{urgency}" for urgency in URGENCIES[1:]) for channel in CHANNELS},
+    PLANNING: (PLANNING,),
+    CONTROL: (CONTROL,),
+}
+
+_RING_ORDER = {lane: (URGENCIES + (PLANNING, CONTROL)).index(lane.split(".")[-1]) for lane in LANES}
+
+WORK_TASK = "delivery.work"
+PLAN_TASK = "notifications.plan"
+BELL_SECONDS = 2  # a bell that never reached a worker stops the next one no longer than this
+
+
+def lane_of(channel: str, priority: str, *, bulk: bool = False) -> str:
+    """The lane of a target. Bulk outranks any priority but critical."""
+    return f"{channel}.{'bulk' if bulk and priority != 'critical' else priority}"
+
+
+@cache
+def broker() -> redis.Redis:
+    """One small pool per process, with short timeouts: a dead broker must not hold anything up."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=settings.REDIS_TIMEOUT,
+        socket_connect_timeout=settings.REDIS_TIMEOUT,
+    )
+
+
+def _key(lane: str) -> str:
+    return f"carillon:bell:{lane}"
+
+
+def ring_now(lane: str) -> bool:
+    """Publish the lane's bell unless one is on its way. False if the broker could not be reached."""
+    from project.celery import app
+
+    try:
+        if broker().set(_key(lane), 1, nx=True, ex=BELL_SECONDS):
+            try:
+                app.send_task(
+                    PLAN_TASK if lane == PLANNING else WORK_TASK,
+                    args=() if lane == PLANNING else (lane,),
+                    queue=lane,
+                    retry=False,
+                    ignore_result=True,
+                )
+            except Exception:
+                broker().delete(_key(lane))
+                raise
+    except (redis.RedisError, OSError, OperationalError) as error:
+        logger.warning("bell not rung", extra={"lane": lane, "error": type(error).__name__})
+        return False
+    return True
+
+
+def answered(lane: str) -> None:
+    """The first act of whoever heard the bell: from here on new work may ring again."""
+    try:
+        broker().delete(_key(lane))
+    except redis.RedisError:
+        logger.warning("bell not cleared", extra={"lane": lane})
+
+
+class _Ringer:
+    """Rings in the background, one thread per process: no request ever waits for the broker."""
+
+    def __init__(self) -> None:
+        self._wanted: set[str] = set()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def ring(self, lanes: set[str]) -> None:
+        with self._wake:
+            self._wanted |= lanes
+            if self._thread is None or not self._thread.is_alive():  # also in a child after a fork
+                self._thread = threading.Thread(target=self._run, name="ringer", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._wanted)
+                lanes, self._wanted = self._wanted, set()
+            for lane in sorted(lanes, key=_RING_ORDER.__getitem__):
+                ring_now(lane)
+
+
+_ringer = _Ringer()
+
+
+def ring(*lanes: str) -> None:
+    """Say that there is work in these lanes. Returns at once; call it after COMMIT."""
+    _ringer.ring(set(lanes))

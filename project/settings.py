@@ -1,0 +1,207 @@
+"""Every setting, from the environment only. docs/operations.md lists them with units and defaults."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+DEBUG = env.bool("DEBUG", False)
+SECRET_KEY = env.str("SECRET_KEY", "insecure-for-development-only-never-in-production" if DEBUG else "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured("Set SECRET_KEY (or DEBUG=1 on a machine of your own; bin/dev does all this).")
+for needed in ("DATABASE_URL", "REDIS_URL"):
+    if needed not in env.ENVIRON:
+        raise ImproperlyConfigured(f"Set {needed}, or start through bin/dev, bin/test or bin/bench.")
+
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+ASGI_APPLICATION = "project.asgi.application"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "users.User"
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "apps.users",
+    "apps.content",
+    "apps.notifications",
+    "apps.delivery",
+    "apps.websocket",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+STATIC_URL = "/static/"
+STATIC_ROOT = env.str("STATIC_ROOT", str(BASE_DIR / "staticfiles"))
+WHITENOISE_USE_FINDERS = DEBUG
+
+# --- Postgres: the diary ---------------------------------------------------------------------------------
+DATABASES: dict[str, Any] = {"default": env.db_url("DATABASE_URL")}
+DATABASES["default"] |= {
+    "CONN_MAX_AGE": None,
+    "CONN_HEALTH_CHECKS": False,
+    "OPTIONS": {
+        "connect_timeout": env.int("DATABASE_CONNECT_TIMEOUT", 3),
+        # The engine's statements are prepared. Behind pgbouncer in transaction mode set 0: none are.
+        "prepare_threshold": env.int("DATABASE_PREPARE_THRESHOLD", 2) or None,
+        "application_name": env.str("ROLE", "carillon"),
+        # The same plan whatever the statistics say today: the engine's plans are pinned by tests.
+        "options": "-c plan_cache_mode=force_generic_plan -c jit=off"
+        " -c idle_in_transaction_session_timeout=60s -c lock_timeout=30s",
+    },
+}
+DATABASE_DOWN_RETRY_AFTER = 5  # seconds, in the answer of a request that found no database
+
+# --- Redis: the bell -------------------------------------------------------------------------------------
+REDIS_URL = env.str("REDIS_URL")
+CELERY_BROKER_URL = REDIS_URL
+REDIS_TIMEOUT = env.float("REDIS_TIMEOUT", 2.0)  # seconds, connecting and answering
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        # redis-py 8 would give up on a quiet connection after 5 s; a quiet socket is the normal case.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "carillon"},
+    }
+}
+
+# --- API -------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["apps.users.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["apps.users.authentication.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["project.api.OrjsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["project.api.OrjsonParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "project.api.problem_response",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Carillon",
+    "DESCRIPTION": "Notifications to people, by every channel. A 2xx is a commit.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": True},
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 1_000_000)  # of one POST; bulk POSTs may have ten times that
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * MAX_BODY_BYTES
+MAX_TARGETS = 1_000  # recipients named in one request
+IDEMPOTENCY_KEPT = timedelta(hours=24)
+USER_TOKEN_SECONDS = env.int("USER_TOKEN_SECONDS", 3600)  # longest life of a person's token
+
+# --- The engine (apps/delivery) --------------------------------------------------------------------------
+# All in seconds. The lease is how long a claim is safe from the sweeper; no call starts later than
+# lease - provider timeout - margin.
+CLAIM_LEASE = env.float("CLAIM_LEASE", 60.0)
+CLAIM_MARGIN = env.float("CLAIM_MARGIN", 5.0)
+UNKNOWN_GRACE = env.float("UNKNOWN_GRACE", 300.0)  # how long a receipt may clear an unknown outcome
+SWEEP_INTERVAL = env.float("SWEEP_INTERVAL", 1.0)
+BULK_BATCH = env.int("BULK_BATCH", 500)  # rows claimed at once, where the provider takes so many
+MAX_ATTEMPTS = env.int("MAX_ATTEMPTS", 6)
+RETRY_BASE = env.float("RETRY_BASE", 10.0)  # first wait; doubles, with jitter
+RETRY_CAP = env.float("RETRY_CAP", 3600.0)
+
+# --- Providers (apps/integrations): channel -> adapter, adapter -> its constructor's arguments --------------
+PROVIDER_TIMEOUT = env.float("PROVIDER_TIMEOUT", 10.0)  # seconds one call may last
+PROVIDERS = {"email": env.str("EMAIL_PROVIDER", "sendgrid"), "sms": env.str("SMS_PROVIDER", "twilio")}
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", "Carillon <notifications@example.com>")
+EMAIL_HOST = env.str("EMAIL_HOST", "localhost")
+EMAIL_PORT = env.int("EMAIL_PORT", 25)
+EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = env.bool("EMAIL_USE_SSL", False)
+PROVIDER_OPTIONS: dict[str, dict[str, Any]] = {
+    "sendgrid": {
+        "api_key": env.str("SENDGRID_API_KEY", ""),
+        "sender": DEFAULT_FROM_EMAIL,
+        "base_url": env.str("SENDGRID_BASE_URL", "https://api.sendgrid.com"),
+        "timeout": PROVIDER_TIMEOUT,
+    },
+    "smtp": {
+        "host": EMAIL_HOST,
+        "port": EMAIL_PORT,
+        "username": EMAIL_HOST_USER,
+        "password": EMAIL_HOST_PASSWORD,
+        "use_tls": EMAIL_USE_TLS,
+        "use_ssl": EMAIL_USE_SSL,
+        "sender": DEFAULT_FROM_EMAIL,
+        "timeout": PROVIDER_TIMEOUT,
+    },
+    "twilio": {
+        "account_sid": env.str("TWILIO_ACCOUNT_SID", ""),
+        "auth_token": env.str("TWILIO_AUTH_TOKEN", ""),
+        "sender": env.str("TWILIO_SENDER", ""),
+        "base_url": env.str("TWILIO_BASE_URL", "https://api.twilio.com"),
+        "timeout": PROVIDER_TIMEOUT,
+    },
+}
+
+# --- Sockets (apps/websocket) ----------------------------------------------------------------------------
+WEBSOCKET_ALLOWED_ORIGINS = env.list("WEBSOCKET_ALLOWED_ORIGINS", default=ALLOWED_HOSTS)
+WEBSOCKET_AUTH_SECONDS = env.float("WEBSOCKET_AUTH_SECONDS", 5.0)  # to send the token as first message
+WEBSOCKET_CATCH_UP_SECONDS = env.float("WEBSOCKET_CATCH_UP_SECONDS", 15.0)  # a lost hint costs at most this
+
+# --- Behind TLS -------------------------------------------------------------------------------------------
+if not DEBUG:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", False) else None
+    SECURE_SSL_REDIRECT = env.bool("SSL_REDIRECT", True)
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT
+    SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
+}
