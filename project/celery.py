@@ -9,9 +9,9 @@ from celery.schedules import schedule
 from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-from django.conf import settings  # noqa: E402
+from django.conf import settings
 
-from project import queues  # noqa: E402
+from project import queues
 
 app = Celery("carillon")
 app.config_from_object("django.conf:settings", namespace="CELERY")

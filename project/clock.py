@@ -1,4 +1,7 @@
-"""The one clock: Postgres. `carillon_now()` is the transaction's time, moved by `carillon.clock_offset` in tests."""
+"""The one clock: Postgres.
+
+`carillon_now()` is the transaction's time; tests move it with the setting `carillon.clock_offset`.
+"""
 
 from __future__ import annotations
 

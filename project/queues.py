@@ -34,7 +34,8 @@ WORKER_GROUPS = {
     CONTROL: (CONTROL,),
 }
 
-_RING_ORDER = {lane: (URGENCIES + (PLANNING, CONTROL)).index(lane.split(".")[-1]) for lane in LANES}
+_URGENT_FIRST = (*URGENCIES, PLANNING, CONTROL)
+_RING_ORDER = {lane: _URGENT_FIRST.index(lane.split(".")[-1]) for lane in LANES}
 
 WORK_TASK = "delivery.work"
 PLAN_TASK = "notifications.plan"

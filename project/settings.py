@@ -90,8 +90,11 @@ DATABASES["default"] |= {
         # The engine's statements are prepared. Behind pgbouncer in transaction mode set 0: none are.
         "prepare_threshold": env.int("DATABASE_PREPARE_THRESHOLD", 2) or None,
         "application_name": env.str("ROLE", "carillon"),
-        # The same plan whatever the statistics say today: the engine's plans are pinned by tests.
-        "options": "-c plan_cache_mode=force_generic_plan -c jit=off"
+        # Every statement on a growing table goes by an index, whatever the statistics say today (a
+        # table that was empty when a statement was prepared would be scanned for minutes).
+        # Tests pin the plans.
+        "options": "-c plan_cache_mode=force_generic_plan -c jit=off -c enable_seqscan=off"
+        " -c enable_hashjoin=off -c enable_mergejoin=off"
         " -c idle_in_transaction_session_timeout=60s -c lock_timeout=30s",
     },
 }

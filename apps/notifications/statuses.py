@@ -1,4 +1,4 @@
-"""The words for where a target stands and how an attempt ended, and the groups of them that others ask for."""
+"""The words for where a target stands and how an attempt ended, and the groups of them."""
 
 from __future__ import annotations
 

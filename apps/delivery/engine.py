@@ -1,0 +1,163 @@
+"""One bell, one batch: claim, render, send, settle. The way of everything that needs a provider."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+
+from apps.delivery import claims, in_app, providers
+from apps.delivery.claims import Claim
+from apps.delivery.settling import Ended, settle, until_committed
+from apps.integrations.contract import Adapter, Message, Outcome, Outcomes, UnknownOutcome
+from apps.notifications import contents, transitions
+from apps.notifications.statuses import Reason, Status
+from apps.notifications.transitions import Claimed, Settled
+from project import db, ids, loop, queues
+
+logger = logging.getLogger(__name__)
+
+GATHER_SECONDS = 0.01  # outcomes that come within this of each other are settled together
+
+
+def work(lane: str) -> int:
+    """Answer the lane's bell with one batch; how many targets were claimed."""
+    queues.answered(lane)
+    channel = lane.split(".", maxsplit=1)[0]
+    if channel == "in_app":
+        return in_app.deliver(lane)
+    adapter = providers.adapter_of(channel)
+    limit = min(adapter.batch_size, settings.BULK_BATCH) if adapter else settings.BULK_BATCH
+    claim = claims.take(lane, adapter.key if adapter else "", limit)
+    if claim is None:
+        return 0
+    if claim.full:
+        queues.ring_now(lane)  # before sending: so that every worker of the lane wakes
+    if adapter is None:
+        _End(claim, given_up=[_dead(target, Reason.NO_PROVIDER) for target in claim.targets]).settle([], True)
+    else:
+        _deliver(claim, adapter)
+    return len(claim.targets)
+
+
+def _deliver(claim: Claim, adapter: Adapter) -> None:
+    messages, broken = _compose(claim)
+    asked = time.monotonic()
+    started = claims.start(claim, messages)
+    if time.monotonic() - asked > settings.CLAIM_LEASE - adapter.timeout - settings.CLAIM_MARGIN:
+        return  # this process stood still for so long that the sweeper may have the claim by now
+    leaving = [message for id, message in messages.items() if id in started]
+    end = _End(claim, stayed=[id for id in messages if id not in started], given_up=broken)
+    for outcomes, last in _gathered(adapter, leaving):
+        end.settle(
+            [(message.target, outcome, started[message.target]) for message, outcome in outcomes], last
+        )
+    if not leaving:
+        end.settle([], True)
+
+
+class _End:
+    """The settling of one claim, group by group; the last one closes it in the same transaction."""
+
+    def __init__(
+        self, claim: Claim, *, stayed: Sequence[UUID] = (), given_up: Sequence[Settled] = ()
+    ) -> None:
+        self._claim = claim
+        self._targets = {target.id: target for target in claim.targets}
+        self._stayed = stayed
+        self._given_up = given_up
+        self._unknown: set[UUID] = set()
+
+    def settle(self, told: Sequence[tuple[UUID, Outcome, datetime]], last: bool) -> None:
+        ended = [Ended(self._targets[id], outcome, started_at) for id, outcome, started_at in told]
+        self._unknown |= until_committed(lambda: self._write(ended, last))
+
+    def _write(self, ended: Sequence[Ended], last: bool) -> set[UUID]:
+        with db.one_transaction():
+            unknown = settle(self._claim, ended, given_up=self._given_up if last else ())
+            if last:
+                if self._stayed:
+                    transitions.give_back(self._stayed, self._claim.id)
+                claims.close(self._claim.id, self._unknown | unknown)
+        return unknown
+
+
+def _compose(claim: Claim) -> tuple[dict[UUID, Message], list[Settled]]:
+    """A message per target, and what could not be rendered."""
+    messages: dict[UUID, Message] = {}
+    broken = []
+    for target, parts in contents.for_targets(claim.targets):
+        if parts is None:
+            broken.append(_dead(target, Reason.RENDERING))
+            continue
+        messages[target.id] = Message(
+            target=target.id,
+            attempt=ids.attempt_id(target.id, target.attempts + 1),
+            address=target.address,
+            subject=parts.subject,
+            text=parts.text,
+            html=parts.html,
+        )
+    return messages, broken
+
+
+def _dead(target: Claimed, reason: Reason) -> Settled:
+    return Settled(target.id, Status.DEAD, reason.value, None, target.attempts)
+
+
+def _gathered(adapter: Adapter, messages: list[Message]) -> Iterator[tuple[Outcomes, bool]]:
+    """The outcomes as they become known, and whether they are the last, gathered to be worth a commit.
+
+    Whatever the adapter has not told when its time is up may have been sent: its outcome is unknown.
+    """
+    if not messages:
+        return
+    told: queue.SimpleQueue[Outcomes | None] = queue.SimpleQueue()
+    sending = loop.run(_pump(adapter, messages, told))
+    deadline = time.monotonic() + adapter.timeout + settings.CLAIM_MARGIN
+    waiting = {message.target: message for message in messages}
+    while waiting:
+        group, over = _next_group(told, deadline, len(waiting))
+        for message, _ in group:
+            waiting.pop(message.target, None)
+        if group:
+            yield group, not waiting
+        if over:
+            break
+    sending.cancel()
+    if waiting:
+        logger.error("adapter left outcomes untold", extra={"provider": adapter.key, "count": len(waiting)})
+        yield [(message, UnknownOutcome("untold")) for message in waiting.values()], True
+
+
+async def _pump(adapter: Adapter, messages: list[Message], told: queue.SimpleQueue[Outcomes | None]) -> None:
+    try:
+        async for outcomes in adapter.send_batch(messages):
+            told.put(outcomes)
+    except Exception:  # an adapter raises nothing; one that does has told us nothing about the rest
+        logger.exception("adapter broke its contract", extra={"provider": adapter.key})
+    finally:
+        told.put(None)
+
+
+def _next_group(
+    told: queue.SimpleQueue[Outcomes | None], deadline: float, wanted: int
+) -> tuple[Outcomes, bool]:
+    """The next outcomes, and whether they are the last."""
+    group: Outcomes = []
+    until = deadline
+    while len(group) < wanted:
+        try:
+            outcomes = told.get(timeout=max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            return group, not group
+        if outcomes is None:
+            return group, True
+        group += outcomes
+        until = min(deadline, time.monotonic() + GATHER_SECONDS)
+    return group, False

@@ -1,0 +1,51 @@
+"""The in-app channel: it needs no provider, so claim, inbox row and `delivered` are one transaction."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.conf import settings
+
+from apps.delivery import claims
+from apps.notifications import contents, inbox, transitions
+from apps.notifications.statuses import Reason, Status
+from apps.notifications.transitions import Claimed, Due
+from project import clock, db, queues
+
+
+def deliver(lane: str) -> int:
+    """Deliver one batch of the lane; how many targets were taken."""
+    limit = settings.BULK_BATCH
+    with db.one_transaction():
+        targets = claims.due_rows(Due(lane, limit), transitions.lock_due)
+        if not targets:
+            return 0
+        heads = _deliver(targets)
+    if len(targets) >= limit:
+        queues.ring_now(lane)
+    inbox.hint(heads)
+    return len(targets)
+
+
+def _deliver(targets: list[Claimed]) -> dict[int, int]:
+    late = _too_late(targets)
+    if late:
+        transitions.expire(late)
+    results: list[tuple[UUID, Status, str]] = []
+    items: list[tuple[UUID, int, UUID, str, str]] = []
+    for target, parts in contents.for_targets([target for target in targets if target.id not in late]):
+        if parts is None:
+            results.append((target.id, Status.DEAD, Reason.RENDERING.value))
+            continue
+        results.append((target.id, Status.DELIVERED, ""))
+        items.append((target.id, target.user_id, target.notification_id, parts.subject, parts.text))
+    if results:
+        transitions.deliver_in_app(results)
+    return inbox.add(items) if items else {}
+
+
+def _too_late(targets: list[Claimed]) -> set[UUID]:
+    if all(target.expires_at is None for target in targets):
+        return set()
+    now = clock.now()
+    return {target.id for target in targets if target.expires_at is not None and target.expires_at <= now}

@@ -1,0 +1,133 @@
+"""Settling: how each attempt of a claim ended, written down with its consequences in one transaction."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from typing import TypeVar
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError, connection
+
+from apps.delivery import retry
+from apps.delivery.claims import Claim
+from apps.delivery.providers import policy_of
+from apps.integrations.contract import (
+    Accepted,
+    Outcome,
+    PermanentFailure,
+    TemporaryFailure,
+    UnknownOutcome,
+)
+from apps.notifications import transitions
+from apps.notifications.statuses import AttemptOutcome, Status
+from apps.notifications.transitions import Claimed, Settled
+from project import db, ids
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_OUTCOMES: dict[type[Outcome], AttemptOutcome] = {
+    Accepted: AttemptOutcome.ACCEPTED,
+    TemporaryFailure: AttemptOutcome.TEMPORARY,
+    PermanentFailure: AttemptOutcome.PERMANENT,
+    UnknownOutcome: AttemptOutcome.UNKNOWN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One attempt and its outcome. `seen` is false when its worker died: nobody saw the end."""
+
+    target: Claimed
+    outcome: Outcome
+    started_at: datetime
+    seen: bool = True
+
+    @property
+    def number(self) -> int:
+        return self.target.attempts + 1
+
+
+# An attempt that was written off as unknown is corrected by a worker that was only slow.
+_RECORD = """
+INSERT INTO notifications_deliveryattempt AS a
+    (id, target_id, number, provider, worker, started_at, finished_at, outcome, code, provider_message_id)
+SELECT id, target_id, number, %s, %s, started_at, CASE WHEN seen THEN carillon_now() END,
+       outcome, code, message_id
+FROM unnest(%s::uuid[], %s::uuid[], %s::smallint[], %s::timestamptz[], %s::boolean[], %s::text[], %s::text[],
+            %s::text[]) AS g(id, target_id, number, started_at, seen, outcome, code, message_id)
+ON CONFLICT (id) DO UPDATE
+SET outcome = excluded.outcome, code = excluded.code, finished_at = excluded.finished_at,
+    provider_message_id = excluded.provider_message_id
+WHERE a.outcome = 'unknown' AND excluded.outcome <> 'unknown'
+"""
+
+
+def settle(claim: Claim, ended: Sequence[Ended], *, given_up: Sequence[Settled] = ()) -> set[UUID]:
+    """Write down how these attempts ended; `given_up` ended without one. The ids that are now unknown.
+
+    Inside the caller's transaction: attempts, targets, dead letters, summaries. The attempt is recorded even
+    where the target has moved on meanwhile, and a proof of acceptance moves it whatever has become of it.
+    """
+    results = [_settled(claim, one) for one in ended]
+    if ended:
+        _record(claim, ended)
+    moved = {move.id for move in transitions.settle(claim.id, [*results, *given_up])}
+    late = [result.id for result in results if result.status is Status.SENT and result.id not in moved]
+    if late:
+        transitions.accept(late)
+    return {result.id for result in results if result.status is Status.UNKNOWN and result.id in moved}
+
+
+def _settled(claim: Claim, one: Ended) -> Settled:
+    target = one.target
+    standing = retry.Standing(
+        attempts=one.number,
+        allowed=target.attempts_allowed,
+        expires_at=target.expires_at,
+        now=claim.now,
+        chance=random.random(),  # noqa: S311  (jitter)
+    )
+    decision = retry.decide(one.outcome, standing, policy_of(target.channel))
+    return Settled(target.id, decision.status, decision.reason[:60], decision.at, one.number)
+
+
+def _record(claim: Claim, ended: Sequence[Ended]) -> None:
+    ordered = sorted(ended, key=lambda one: one.target.id)
+    outcomes = [one.outcome for one in ordered]
+    db.execute(
+        _RECORD,
+        [
+            claim.provider,
+            claim.worker,
+            [ids.attempt_id(one.target.id, one.number) for one in ordered],
+            [one.target.id for one in ordered],
+            [one.number for one in ordered],
+            [one.started_at for one in ordered],
+            [one.seen for one in ordered],
+            [_OUTCOMES[type(outcome)].value for outcome in outcomes],
+            [getattr(outcome, "code", "")[:60] for outcome in outcomes],
+            [getattr(outcome, "provider_message_id", "")[:200] for outcome in outcomes],
+        ],
+    )
+
+
+def until_committed(write: Callable[[], T]) -> T:
+    """Run a transaction until it commits: the database may be restarting, or chose us in a deadlock.
+
+    What the provider answered is known only here, so there is nothing better to do than to insist.
+    """
+    for attempt in count():
+        try:
+            return write()
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("settle not committed yet", extra={"error": type(error).__name__})
+            connection.close()
+            time.sleep(min(2.0, 0.05 * 2**attempt))
+    raise AssertionError("count() has no end")

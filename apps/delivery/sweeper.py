@@ -1,0 +1,152 @@
+"""The sweeper: finds by the clock what no bell tells of. Every step is safe to run twice at once.
+
+Driven by beat's ticks through the control lane, or by `manage.py sweep` as a process of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from apps.delivery import claims
+from apps.delivery.claims import Claim
+from apps.delivery.providers import policy_of
+from apps.delivery.retry import Decision, Standing, after_unknown
+from apps.delivery.settling import Ended, settle
+from apps.integrations.contract import UnknownOutcome
+from apps.notifications import holds, idempotency, transitions
+from apps.notifications.statuses import Status
+from apps.notifications.transitions import Claimed
+from project import db, queues
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 1_000  # rows of one step in one sweep
+_CLAIMS_AT_ONCE = 20
+
+
+def sweep() -> None:
+    """Once over everything: holds, expiry, leases, graces, old keys; then the bells of all that is due."""
+    for step in (holds.release_due, expire_overdue, rescue_leases, judge_unknown, idempotency.forget_old):
+        _until_nothing_left(step)
+    queues.ring(*due_lanes())
+
+
+def _until_nothing_left(step: Callable[[int], int], most: int = 20) -> None:
+    for _ in range(most):
+        if step(_AT_ONCE) < _AT_ONCE:
+            return
+
+
+_OVERDUE = """
+SELECT id FROM notifications_notificationtarget
+WHERE expires_at <= carillon_now() AND next_attempt_at IS NOT NULL ORDER BY expires_at, id LIMIT %s
+"""
+
+
+def expire_overdue(limit: int) -> int:
+    """queued, retrying → expired, where no worker came in time."""
+    late = [row[0] for row in db.rows(_OVERDUE, [limit])]
+    if late:
+        with db.one_transaction():
+            transitions.expire(late)
+    return len(late)
+
+
+_LEASES_OUT = """
+SELECT id, lane, provider, worker, target_ids, call_started_at, carillon_now() FROM delivery_claim
+WHERE lease_until < carillon_now() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+
+_OF_CLAIM = """
+SELECT t.id, t.notification_id, t.user_id, t.channel, t.lane, t.address, t.attempts, t.attempts_allowed,
+       t.expires_at, t.created_at
+FROM unnest(%s::uuid[]) AS g(id) JOIN notifications_notificationtarget t ON t.id = g.id
+WHERE t.claim_id = %s AND t.status = %s ORDER BY t.id
+"""
+
+
+def rescue_leases(limit: int) -> int:
+    """Claims whose worker is gone: back to queued if no call had started, else unknown."""
+    with db.one_transaction():
+        found = db.rows(_LEASES_OUT, [min(limit, _CLAIMS_AT_ONCE)])
+        for id, lane, provider, worker, target_ids, started_at, now in found:
+            targets = _targets(target_ids, id, Status.SENDING)
+            claim = Claim(
+                id=id, lane=lane, provider=provider, worker=worker, targets=targets, full=False, taken_at=now
+            )
+            _rescue(claim, target_ids, started_at)
+    return len(found)
+
+
+def _rescue(claim: Claim, target_ids: list[UUID], started_at: datetime | None) -> None:
+    logger.warning(
+        "lease ran out", extra={"claim": claim.id, "worker": claim.worker, "count": len(claim.targets)}
+    )
+    if started_at is None:
+        transitions.give_back([target.id for target in claim.targets], claim.id)
+        claims.close(claim.id, ())
+        return
+    lost = UnknownOutcome("worker_lost")
+    settle(claim, [Ended(target, lost, started_at, seen=False) for target in claim.targets])
+    unknown = _targets(target_ids, claim.id, Status.UNKNOWN)
+    claims.close(claim.id, [target.id for target in unknown])
+
+
+def _targets(ids: list[UUID], claim_id: int, status: Status) -> list[Claimed]:
+    return [Claimed(*row) for row in db.rows(_OF_CLAIM, [sorted(ids), claim_id, status.value])]
+
+
+_GRACES_OVER = """
+SELECT id, target_ids, carillon_now() FROM delivery_claim
+WHERE grace_until < carillon_now() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+
+
+def judge_unknown(limit: int) -> int:
+    """Unknown outcomes no receipt has cleared: the channel's policy repeats them, or a person decides."""
+    with db.one_transaction():
+        found = db.rows(_GRACES_OVER, [min(limit, _CLAIMS_AT_ONCE)])
+        for id, target_ids, now in found:
+            _judge(_targets(target_ids, id, Status.UNKNOWN), now)
+            claims.close(id, ())
+    return len(found)
+
+
+def _judge(targets: list[Claimed], now: datetime) -> None:
+    chance = random.random()  # noqa: S311  (jitter; the same for all: those who decide alike move together)
+    moves: dict[Decision, list[UUID]] = {}
+    for target in targets:
+        standing = Standing(
+            attempts=target.attempts,
+            allowed=target.attempts_allowed,
+            expires_at=target.expires_at,
+            now=now,
+            chance=chance,
+        )
+        critical = target.lane.endswith(".critical")
+        decision = after_unknown(standing, policy_of(target.channel), critical=critical)
+        moves.setdefault(decision, []).append(target.id)
+    for decision, ids in moves.items():
+        if decision.at is not None:
+            transitions.repeat_unknown(ids, at=decision.at, reason=decision.reason)
+        else:
+            transitions.bury_unknown(ids, reason=decision.reason)
+
+
+_DUE_LANES = """
+SELECT lane FROM unnest(%s::text[]) AS l(lane)
+WHERE EXISTS (
+    SELECT 1 FROM notifications_notificationtarget t
+    WHERE t.lane = l.lane AND t.next_attempt_at <= carillon_now()
+)
+UNION ALL SELECT %s WHERE EXISTS (SELECT 1 FROM notifications_audiencechunk)
+"""
+
+
+def due_lanes() -> list[str]:
+    """The lanes in which something could be claimed now."""
+    return [row[0] for row in db.rows(_DUE_LANES, [list(queues.DELIVERY_LANES), queues.PLANNING])]

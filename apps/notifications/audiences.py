@@ -1,0 +1,58 @@
+"""Big audiences: a worker takes a chunk of people, plans it and deletes it, in one transaction.
+
+So a crash resumes with the chunks that are left, and several workers share one audience.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from apps.notifications import planning, transitions
+from apps.notifications.planning import Wish
+from apps.notifications.statuses import Status
+from apps.users import people
+from project import clock, db, queues
+
+_TAKE = """
+DELETE FROM notifications_audiencechunk
+WHERE id = (SELECT id FROM notifications_audiencechunk ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING notification_id, user_ids
+"""
+_MORE = "SELECT EXISTS (SELECT 1 FROM notifications_audiencechunk)"
+_WISH = """
+SELECT id, organization_id, channels, priority, bulk, scheduled_at, expires_at, max_attempts
+FROM notifications_notification WHERE id = %s
+"""
+
+
+def plan_chunk() -> bool:
+    """Answer the planning bell with one chunk; whether there was one."""
+    queues.answered(queues.PLANNING)
+    with db.one_transaction():
+        taken = db.rows(_TAKE)
+        if not taken:
+            return False
+        ((notification_id, user_ids),) = taken
+        lanes = _plan(notification_id, user_ids)
+        more = db.rows(_MORE)[0][0]
+    queues.ring(*lanes, *([queues.PLANNING] if more else []))
+    return True
+
+
+def _plan(notification_id: UUID, user_ids: list[int]) -> set[str]:
+    ((id, organization_id, channels, priority, bulk, scheduled_at, expires_at, max_attempts),) = db.rows(
+        _WISH, [notification_id]
+    )
+    wish = Wish(
+        notification_id=id,
+        organization_id=organization_id,
+        channels=channels,
+        priority=priority,
+        bulk=bulk,
+        scheduled_at=scheduled_at,
+        expires_at=expires_at,
+        max_attempts=max_attempts,
+    )
+    targets = planning.plan(wish, people.find(organization_id, ids=user_ids), clock.now())
+    transitions.create(targets)
+    return {target.lane for target in targets if target.status is Status.QUEUED}

@@ -1,0 +1,94 @@
+"""What follows from a move, in its transaction: dead letters and the kept summaries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+from uuid import UUID
+
+from apps.notifications.statuses import SETTLED, Status
+from project import db
+
+
+class Move(Protocol):
+    """What is needed to know of a move."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def notification_id(self) -> UUID: ...
+    @property
+    def organization_id(self) -> int: ...
+    @property
+    def old(self) -> str | None: ...
+    @property
+    def new(self) -> str: ...
+
+
+_OPEN = """
+INSERT INTO notifications_deadletter (target_id, organization_id, reason, resolution)
+SELECT target_id, organization_id, reason, '' FROM unnest(%s::uuid[], %s::bigint[], %s::text[])
+  AS g(target_id, organization_id, reason)
+ON CONFLICT DO NOTHING
+"""
+
+_CLOSE = """
+UPDATE notifications_deadletter SET resolved_at = carillon_now(), resolution = %s, resolved_by_id = %s
+WHERE id IN (
+    SELECT id FROM notifications_deadletter
+    WHERE target_id = ANY(%s::uuid[]) AND resolved_at IS NULL ORDER BY id FOR UPDATE
+)
+"""
+
+
+def open_dead_letters(moved: Sequence[Move], reasons: Mapping[UUID, str]) -> None:
+    """A dead letter for each that ended dead, with its reason."""
+    dead = [move for move in moved if move.new == Status.DEAD]
+    if dead:
+        db.execute(
+            _OPEN,
+            [[m.id for m in dead], [m.organization_id for m in dead], [reasons[m.id] for m in dead]],
+        )
+
+
+def close_dead_letters(moved: Sequence[Move], resolution: str, by: int | None = None) -> None:
+    """Resolve the open dead letters of those that were dead."""
+    was_dead = [move.id for move in moved if move.old == Status.DEAD]
+    if was_dead:
+        db.execute(_CLOSE, [resolution, by, was_dead])
+
+
+# A summary counts what is held or settled; everything else is on its way and not counted anywhere.
+COUNTED = (Status.HELD, *SETTLED)
+_COLUMNS = ", ".join(status.value for status in COUNTED)
+_SUMMARISE = f"""
+UPDATE notifications_notificationsummary s
+SET planned = s.planned + g.planned, {", ".join(f"{c} = s.{c} + g.{c}" for c in COUNTED)}
+FROM (
+    SELECT * FROM unnest(%s::uuid[], %s::int[], {", ".join(["%s::int[]"] * len(COUNTED))})
+      AS g(id, planned, {_COLUMNS})
+) g
+WHERE s.notification_id = g.id
+"""
+
+
+def summarise(moves: Iterable[tuple[UUID, str | None, str]]) -> None:
+    """Add the moves (notification, old status, new status) up in the summaries that are kept."""
+    changes: dict[UUID, Counter[str]] = {}
+    for notification_id, old, new in moves:
+        change = changes.setdefault(notification_id, Counter())
+        change[new] += 1
+        change["planned" if old is None else old] += 1 if old is None else -1
+    counted = sorted(
+        (notification_id, change)
+        for notification_id, change in changes.items()
+        if any(change[name] for name in ("planned", *COUNTED))
+    )
+    if counted:
+        names = ("planned", *(status.value for status in COUNTED))
+        db.execute(
+            _SUMMARISE,
+            [[notification_id for notification_id, _ in counted]]
+            + [[change[name] for _, change in counted] for name in names],
+        )

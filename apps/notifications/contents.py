@@ -1,0 +1,107 @@
+"""What an accepted notification says, loaded for a batch and rendered per target."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from apps.content.rendering import RenderingError, render
+from apps.notifications.transitions import Claimed
+from project import db
+
+logger = logging.getLogger(__name__)
+
+_CACHED = 200  # notifications a process remembers; they never change
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A notification's texts: its own words, or the template's parts per channel as pinned at acceptance."""
+
+    id: UUID
+    title: str
+    body: str
+    parts: Mapping[str, Mapping[str, str]] | None
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What goes out: `subject` is the title in-app; an SMS has only `text`."""
+
+    subject: str
+    text: str
+    html: str = ""
+
+
+_LOAD = """
+SELECT id, title, body, content, payload
+FROM notifications_notification WHERE id = ANY(%s::uuid[])
+"""
+_cache: OrderedDict[UUID, Content] = OrderedDict()
+
+
+def load(ids: Collection[UUID]) -> dict[UUID, Content]:
+    """The contents of these notifications, in one statement for those not remembered."""
+    found = {id: _cache[id] for id in ids if id in _cache}
+    missing = [id for id in ids if id not in found]
+    if missing:
+        for id, title, body, parts, payload in db.rows(_LOAD, [missing]):
+            parsed = orjson.loads(parts) if parts else None
+            found[id] = _cache[id] = Content(id, title, body, parsed, orjson.loads(payload))
+        while len(_cache) > _CACHED:
+            _cache.popitem(last=False)
+    return found
+
+
+_RECIPIENTS = """
+SELECT id, coalesce(external_id, ''), name, email, phone, language, timezone
+FROM users_user WHERE id = ANY(%s::bigint[])
+"""
+
+
+def recipients(user_ids: Collection[int]) -> dict[int, dict[str, str]]:
+    """What a template may know of its recipients, as `recipient.…`, in one statement."""
+    names = ("external_id", "name", "email", "phone", "language", "timezone")
+    return {
+        id: dict(zip(names, values, strict=True)) for id, *values in db.rows(_RECIPIENTS, [list(user_ids)])
+    }
+
+
+def for_targets(targets: Sequence[Claimed]) -> list[tuple[Claimed, Rendered | None]]:
+    """The texts of a batch, two statements at most; None where a template does not render."""
+    texts = load({target.notification_id for target in targets})
+    templated = {t.user_id for t in targets if texts[t.notification_id].parts is not None}
+    people = recipients(templated) if templated else {}
+    return [(t, _or_none(t, texts[t.notification_id], people.get(t.user_id, {}))) for t in targets]
+
+
+def _or_none(target: Claimed, content: Content, recipient: Mapping[str, str]) -> Rendered | None:
+    try:
+        return rendered(content, target.channel, recipient)
+    except RenderingError:
+        logger.exception("target not rendered", extra={"target_id": str(target.id)})
+        return None
+
+
+def rendered(content: Content, channel: str, recipient: Mapping[str, str]) -> Rendered:
+    """The texts for one recipient. Raises RenderingError."""
+    if content.parts is None:
+        return _as_written(content, channel)
+    parts = content.parts[channel]
+    context = {**content.payload, "recipient": recipient}
+    html = render(parts["html"], context, html=True) if parts["html"] else ""
+    return Rendered(render(parts["subject"], context), render(parts["body"], context), html)
+
+
+def _as_written(content: Content, channel: str) -> Rendered:
+    """Title and body of a notification without a template: text, never interpreted."""
+    if channel == "sms":
+        return Rendered("", "\n".join(part for part in (content.title, content.body) if part))
+    return Rendered(content.title or content.body.split("\n", 1)[0][:200], content.body or content.title)

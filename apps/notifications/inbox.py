@@ -1,0 +1,61 @@
+"""The inbox: rows numbered per person, and the hint that tells the socket servers to look."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+from project import db, loop
+
+logger = logging.getLogger(__name__)
+
+INBOX_GROUP = "inbox"  # every socket server listens; the hint names who has news
+
+# The numbers are given out under the lock of the person's state row, taken in the order of user ids.
+_ADD = """
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::uuid[], %s::text[], %s::text[])
+      AS g(target_id, user_id, notification_id, title, body)
+), heads AS (
+    INSERT INTO notifications_inboxstate AS s (user_id, head)
+    SELECT user_id, count(*) FROM given GROUP BY user_id ORDER BY user_id
+    ON CONFLICT (user_id) DO UPDATE SET head = s.head + excluded.head
+    RETURNING user_id, head
+), added AS (
+    INSERT INTO notifications_inboxitem (target_id, user_id, notification_id, title, body, sequence)
+    SELECT g.target_id, g.user_id, g.notification_id, g.title, g.body,
+           heads.head + 1 - row_number() OVER (PARTITION BY g.user_id ORDER BY g.target_id DESC)
+    FROM given g JOIN heads USING (user_id)
+)
+SELECT user_id, head FROM heads
+"""
+
+
+def add(items: Sequence[tuple[UUID, int, UUID, str, str]]) -> dict[int, int]:
+    """Put (target, user, notification, title, body) into the inboxes; the new head per user."""
+    columns = [list(column) for column in zip(*items, strict=True)]
+    return dict(db.rows(_ADD, columns))
+
+
+def hint(heads: Mapping[int, int]) -> None:
+    """Tell the socket servers whose inbox has moved, and to where. One message for all; call it after COMMIT.
+
+    Returns at once, and may be lost: the rows are the truth, and every socket server looks for itself from
+    time to time.
+    """
+    if heads:
+        loop.run(_hint({str(user_id): head for user_id, head in heads.items()}))
+
+
+async def _hint(heads: dict[str, int]) -> None:
+    message = {"type": "inbox.moved", "heads": heads}
+    layer = get_channel_layer()
+    try:
+        await asyncio.wait_for(layer.group_send(INBOX_GROUP, message), settings.REDIS_TIMEOUT)
+    except Exception as error:  # the layer lets every error of its transport through
+        logger.warning("inbox hint not sent", extra={"error": type(error).__name__})

@@ -1,0 +1,81 @@
+"""A person's inbox over HTTP: what the socket sends as it comes, read back."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.notifications.models import InboxItem
+from apps.users.authentication import IsPerson, UserTokenAuthentication
+from apps.users.models import User
+from project.api import field_error, invalid
+from project.paging import PARAMETERS, page_of, paginate
+
+_COLUMNS = {  # in the answer: of the row
+    "sequence": "sequence",
+    "id": "target_id",
+    "notification_id": "notification_id",
+    "title": "title",
+    "body": "body",
+    "created_at": "created_at",
+    "seen_at": "target__seen_at",
+    "read_at": "target__read_at",
+}
+
+
+class InboxItemSerializer(serializers.Serializer[Any]):
+    """An item of the inbox, as in the socket's frames, and whether it was seen and read."""
+
+    sequence = serializers.IntegerField(help_text="Grows by one with each item of this person.")
+    id = serializers.UUIDField(help_text="The target's.")
+    notification_id = serializers.UUIDField()
+    title = serializers.CharField()
+    body = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    seen_at = serializers.DateTimeField(allow_null=True)
+    read_at = serializers.DateTimeField(allow_null=True)
+
+
+class InboxView(APIView):
+    """The inbox of the person who asks; nobody can ask for another's."""
+
+    authentication_classes = [UserTokenAuthentication, SessionAuthentication]
+    permission_classes: ClassVar[list[Any]] = [IsPerson]
+
+    @extend_schema(
+        operation_id="inbox_list",
+        summary="A person's in-app notifications, newest first",
+        parameters=[
+            *PARAMETERS,
+            OpenApiParameter(
+                "since", OpenApiTypes.INT64, description="Only items with a sequence greater than this."
+            ),
+        ],
+        responses={200: page_of("InboxPage", InboxItemSerializer)},
+    )
+    def get(self, request: Request) -> Response:
+        assert isinstance(request.user, User)
+        rows = InboxItem.objects.filter(user_id=request.user.pk)
+        if (since := _since(request.query_params.get("since"))) is not None:
+            rows = rows.filter(sequence__gt=since)
+        page = paginate(request.query_params, rows.values(*_COLUMNS.values()), "sequence")
+        return Response(page.body(_represent))
+
+
+def _represent(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[column] for name, column in _COLUMNS.items()}
+
+
+def _since(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise invalid([field_error("since", "invalid", "The last sequence you have, 0 for all.")])
+    return int(text)

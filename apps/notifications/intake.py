@@ -1,0 +1,174 @@
+"""The intake service: from a wish to rows. What the API, the admin and the benchmarks call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+
+from apps.notifications import consequences, planning, transitions
+from apps.notifications.models import SUMMARY_ABOVE
+from apps.notifications.planning import Wish
+from apps.notifications.statuses import Status
+from apps.notifications.transitions import Planned
+from apps.users.people import Person
+from project import clock, db, ids, queues
+
+INLINE = 1_000  # recipients planned in the caller's transaction; more are planned by workers, in chunks
+CHUNK = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A notification to accept, its words and people already resolved."""
+
+    organization_id: int
+    client_id: int | None = None
+    title: str = ""
+    body: str = ""
+    template: str = ""
+    content: dict[str, dict[str, str]] | None = None  # of the template, per channel
+    payload: dict[str, Any] = field(default_factory=dict)
+    channels: Sequence[str]
+    priority: str = "normal"
+    keep_lane: bool = False  # a big audience stays in the lane of its priority
+    scheduled_at: datetime | None = None
+    expires_at: datetime | None = None
+    max_attempts: int | None = None
+    related_type: str = ""
+    related_id: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A notification as it was written. `targets` is empty where planning is left to workers."""
+
+    id: UUID
+    order: Order
+    created_at: datetime
+    targets: list[Planned]
+
+    @property
+    def lanes(self) -> set[str]:
+        """Whose bells to ring after COMMIT."""
+        return {target.lane for target in self.targets if target.status is Status.QUEUED}
+
+
+def accept(orders: Sequence[tuple[Order, Sequence[Person]]]) -> list[Accepted]:
+    """Write notifications and their targets, in the caller's transaction: four statements for any number."""
+    now = clock.now()
+    accepted = [_accepted(order, people, now) for order, people in orders]
+    _insert([(one, len(people)) for one, (_, people) in zip(accepted, orders, strict=True)])
+    transitions.create([target for one in accepted for target in one.targets])
+    return accepted
+
+
+def accept_audience(order: Order, user_ids: Sequence[int]) -> UUID:
+    """Write a notification for any number of people; workers plan them, chunk by chunk. Rings its bell.
+
+    Must not be called inside a transaction.
+    """
+    id = ids.uuid7()
+    everyone = list(dict.fromkeys(user_ids))
+    chunks = [everyone[start : start + CHUNK] for start in range(0, len(everyone), CHUNK)]
+    with db.one_transaction():
+        now = clock.now()
+        _insert([(Accepted(id=id, order=order, created_at=now, targets=[]), len(everyone))])
+        for chunk in chunks:
+            db.execute(
+                "INSERT INTO notifications_audiencechunk (notification_id, user_ids) VALUES (%s, %s)",
+                [id, chunk],
+            )
+    queues.ring(queues.PLANNING)
+    return id
+
+
+def wish_of(id: UUID, order: Order, *, recipients: int) -> Wish:
+    """What planning needs of an order."""
+    return Wish(
+        notification_id=id,
+        organization_id=order.organization_id,
+        channels=order.channels,
+        priority=order.priority,
+        bulk=is_bulk(order, recipients),
+        scheduled_at=order.scheduled_at,
+        expires_at=order.expires_at,
+        max_attempts=order.max_attempts or settings.MAX_ATTEMPTS,
+    )
+
+
+def is_bulk(order: Order, recipients: int) -> bool:
+    """More than 1,000 targets go by the bulk lanes, unless the caller may keep them in the priority's."""
+    channels = len(queues.CHANNELS) if list(order.channels) == [planning.ALL] else len(order.channels)
+    return recipients * channels > INLINE and not order.keep_lane
+
+
+def _accepted(order: Order, people: Sequence[Person], now: datetime) -> Accepted:
+    id = ids.uuid7()
+    wish = wish_of(id, order, recipients=len(people))
+    return Accepted(id=id, order=order, created_at=now, targets=planning.plan(wish, people, now))
+
+
+_INSERT = """
+INSERT INTO notifications_notification (
+    id, organization_id, client_id, title, body, template, content, payload, channels, priority, bulk,
+    scheduled_at, expires_at, max_attempts, related_type, related_id, metadata, recipient_count)
+SELECT id, organization_id, client_id, title, body, template, content, payload,
+       string_to_array(channels, ','), priority, bulk,
+       scheduled_at, expires_at, max_attempts, related_type, related_id, metadata, recipients
+FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
+            %s::jsonb[], %s::text[], %s::text[], %s::boolean[], %s::timestamptz[], %s::timestamptz[],
+            %s::smallint[], %s::text[], %s::text[], %s::jsonb[], %s::int[])
+  AS g(id, organization_id, client_id, title, body, template, content, payload, channels, priority, bulk,
+       scheduled_at, expires_at, max_attempts, related_type, related_id, metadata, recipients)
+"""
+
+_SUMMARY = """
+INSERT INTO notifications_notificationsummary (notification_id, planned, {columns})
+SELECT id, 0, {zeros} FROM unnest(%s::uuid[]) AS g(id)
+""".format(
+    columns=", ".join(status.value for status in consequences.COUNTED),
+    zeros=", ".join("0" for _ in consequences.COUNTED),
+)
+
+
+def _insert(accepted: Sequence[tuple[Accepted, int]]) -> None:
+    columns = zip(*(_row(one, recipients) for one, recipients in accepted), strict=True)
+    db.execute(_INSERT, [list(column) for column in columns])
+    summarised = [one.id for one, recipients in accepted if recipients * len(queues.CHANNELS) > SUMMARY_ABOVE]
+    if summarised:
+        db.execute(_SUMMARY, [summarised])
+
+
+def _row(one: Accepted, recipients: int) -> tuple[object, ...]:
+    order = one.order
+    return (
+        one.id,
+        order.organization_id,
+        order.client_id,
+        order.title,
+        order.body,
+        order.template,
+        _json(order.content) if order.content is not None else None,
+        _json(order.payload),
+        ",".join(order.channels),
+        order.priority,
+        is_bulk(order, recipients),
+        order.scheduled_at,
+        order.expires_at,
+        order.max_attempts or settings.MAX_ATTEMPTS,
+        order.related_type,
+        order.related_id,
+        _json(order.metadata),
+        recipients,
+    )
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()

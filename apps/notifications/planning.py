@@ -1,0 +1,77 @@
+"""Audience × channels → targets, each queued, held or skipped, with a reason. Pure but for its ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from apps.notifications.statuses import Reason, Status
+from apps.notifications.transitions import Planned
+from apps.users.people import Person
+from project import ids
+from project.queues import CHANNELS, lane_of
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What planning needs to know of a notification."""
+
+    notification_id: UUID
+    organization_id: int
+    channels: Sequence[str]  # or [ALL]: every channel the person has an address for
+    priority: str
+    bulk: bool
+    scheduled_at: datetime | None
+    expires_at: datetime | None
+    max_attempts: int
+
+
+def plan(wish: Wish, people: Iterable[Person], now: datetime) -> list[Planned]:
+    """One target per person and channel."""
+    return [_target(wish, person, channel, now) for person in people for channel in _channels(wish, person)]
+
+
+def address_of(channel: str, person: Person) -> str:
+    """Where the person is reached by this channel; empty if nowhere."""
+    if channel == "in_app":
+        return str(person.id)
+    return person.email if channel == "email" else person.phone
+
+
+def _channels(wish: Wish, person: Person) -> Sequence[str]:
+    if list(wish.channels) != [ALL]:
+        return wish.channels
+    return [channel for channel in CHANNELS if address_of(channel, person)]
+
+
+def _target(wish: Wish, person: Person, channel: str, now: datetime) -> Planned:
+    address = address_of(channel, person)
+    status, reason, at = _decision(wish, person, address, now)
+    return Planned(
+        id=ids.target_id(),
+        notification_id=wish.notification_id,
+        organization_id=wish.organization_id,
+        user_id=person.id,
+        channel=channel,
+        address=address,
+        lane=lane_of(channel, wish.priority, bulk=wish.bulk),
+        status=status,
+        reason=reason,
+        at=at,
+        expires_at=wish.expires_at,
+        attempts_allowed=wish.max_attempts,
+    )
+
+
+def _decision(wish: Wish, person: Person, address: str, now: datetime) -> tuple[Status, str, datetime | None]:
+    if not person.is_active:
+        return Status.SKIPPED, Reason.INACTIVE.value, None
+    if not address:
+        return Status.SKIPPED, Reason.NO_ADDRESS.value, None
+    if wish.scheduled_at is not None and wish.scheduled_at > now:
+        return Status.HELD, Reason.SCHEDULED.value, wish.scheduled_at
+    return Status.QUEUED, "", now

@@ -1,0 +1,338 @@
+"""The one owner of `NotificationTarget.status`: every legal move, and nothing else.
+
+Each move is one conditional UPDATE over a batch, with the source states in its WHERE; it returns what
+moved. A row that somebody else moved first is not among them: an answer, not an error. The table is in
+docs/states.md and in `MOVES`, which the tests walk.
+
+The moves of the hot path (`create`, `claim`, `settle`) are statements of their own; all others share one.
+Rows are locked in the order of their ids, then the summaries, last, in the order of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
+from uuid import UUID
+
+from apps.notifications import consequences
+from apps.notifications.statuses import Reason, Status
+from project import db
+
+S = Status
+
+# What may become what, and by which function. `None` is a row that does not exist yet.
+MOVES: dict[str, tuple[tuple[Status | None, ...], tuple[Status, ...]]] = {
+    "create": ((None,), (S.QUEUED, S.HELD, S.SKIPPED)),
+    "release": ((S.HELD,), (S.QUEUED,)),
+    "hold": ((S.HELD,), (S.HELD,)),
+    "claim": ((S.QUEUED, S.RETRYING), (S.SENDING,)),
+    "give_back": ((S.SENDING,), (S.QUEUED,)),
+    "settle": ((S.SENDING,), (S.SENT, S.RETRYING, S.FAILED, S.DEAD, S.UNKNOWN)),
+    "accept": ((S.SENDING, S.RETRYING, S.UNKNOWN, S.DEAD), (S.SENT,)),
+    "repeat_unknown": ((S.UNKNOWN,), (S.RETRYING,)),
+    "bury_unknown": ((S.UNKNOWN,), (S.DEAD,)),
+    "deliver": ((S.SENDING, S.SENT, S.RETRYING, S.UNKNOWN, S.DEAD), (S.DELIVERED,)),
+    "deliver_in_app": ((S.QUEUED, S.RETRYING), (S.DELIVERED, S.DEAD)),
+    "bounce": ((S.SENT, S.UNKNOWN), (S.FAILED,)),
+    "cancel": ((S.QUEUED, S.HELD, S.RETRYING, S.UNKNOWN), (S.CANCELLED,)),
+    "expire": ((S.QUEUED, S.HELD, S.RETRYING, S.UNKNOWN), (S.EXPIRED,)),
+    "skip": ((S.QUEUED, S.HELD, S.RETRYING, S.UNKNOWN), (S.SKIPPED,)),
+    "redrive": ((S.FAILED, S.DEAD), (S.QUEUED,)),
+}
+
+_TARGET = "notifications_notificationtarget"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A target as the planner wants it: queued with a time, held until one, or skipped."""
+
+    id: UUID
+    notification_id: UUID
+    organization_id: int
+    user_id: int
+    channel: str
+    address: str
+    lane: str
+    status: Status
+    reason: str = ""
+    at: datetime | None = None  # of the next attempt (queued) or the release (held), UTC
+    expires_at: datetime | None = None
+    attempts_allowed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A row as a claim returns it: all the engine needs to send it."""
+
+    id: UUID
+    notification_id: UUID
+    user_id: int
+    channel: str
+    lane: str
+    address: str
+    attempts: int
+    attempts_allowed: int
+    expires_at: datetime | None
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Where an attempt leaves its target. `at` is set exactly for retrying."""
+
+    id: UUID
+    status: Status
+    reason: str
+    at: datetime | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    id: UUID
+    notification_id: UUID
+    organization_id: int
+    old: str
+    new: str
+
+
+_CREATE = f"""
+INSERT INTO {_TARGET} (id, notification_id, organization_id, user_id, channel, address, lane, status, reason,
+                       next_attempt_at, held_until, expires_at, attempts, attempts_allowed, settled_at)
+SELECT id, notification_id, organization_id, user_id, channel, address, lane, status, reason,
+       CASE WHEN status = 'queued' THEN at END, CASE WHEN status = 'held' THEN at END, expires_at, 0,
+       allowed, CASE WHEN status = 'skipped' THEN carillon_now() END
+FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[],
+            %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::smallint[])
+  AS g(id, notification_id, organization_id, user_id, channel, address, lane, status, reason, at, expires_at,
+       allowed)
+"""
+
+
+_CREATED = attrgetter(
+    *("id", "notification_id", "organization_id", "user_id", "channel", "address", "lane", "status.value"),
+    *("reason", "at", "expires_at", "attempts_allowed"),
+)
+
+
+def create(targets: Sequence[Planned]) -> None:
+    """– → queued, held or skipped: the targets as planned. Inside the transaction of what asked for them."""
+    if not targets:
+        return
+    db.execute(_CREATE, [list(column) for column in zip(*map(_CREATED, targets), strict=True)])
+    consequences.summarise((t.notification_id, None, t.status.value) for t in targets)
+
+
+# The oldest due rows, and a fifth from the newest: so that what has just come due (a retry, a small
+# notification in a lane that a big one fills) does not wait for all that came before it.
+_DUE = f"""
+head AS MATERIALIZED (
+    SELECT id, next_attempt_at AS due FROM {_TARGET}
+    WHERE lane = %(lane)s AND next_attempt_at <= carillon_now()
+      AND (next_attempt_at, id) > (%(after)s::timestamptz, %(after_id)s::uuid)
+    ORDER BY next_attempt_at, id LIMIT %(oldest)s FOR UPDATE SKIP LOCKED
+), tail AS MATERIALIZED (
+    SELECT id, next_attempt_at AS due FROM {_TARGET}
+    WHERE lane = %(lane)s AND next_attempt_at <= carillon_now()
+    ORDER BY next_attempt_at DESC, id DESC LIMIT %(newest)s FOR UPDATE SKIP LOCKED
+), picked AS MATERIALIZED (SELECT id, due FROM head UNION SELECT id, due FROM tail)"""
+
+_CLAIMED = """t.id, t.notification_id, t.user_id, t.channel, t.lane, t.address, t.attempts,
+          t.attempts_allowed, t.expires_at, picked.due"""
+
+_CLAIM = f"""
+WITH {_DUE}
+UPDATE {_TARGET} t
+SET status = 'sending', claim_id = %(claim)s, next_attempt_at = NULL
+FROM picked WHERE t.id = picked.id AND t.status IN ('queued', 'retrying')
+RETURNING {_CLAIMED}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Which due rows to take: the lane, how many, and the key after which to look (a watermark)."""
+
+    lane: str
+    limit: int
+    after: tuple[datetime | str, UUID] = ("-infinity", UUID(int=0))
+
+    def parameters(self) -> dict[str, object]:
+        newest = self.limit // 5
+        after, after_id = self.after
+        oldest = self.limit - newest
+        return {"lane": self.lane, "oldest": oldest, "newest": newest, "after": after, "after_id": after_id}
+
+
+def claim(due: Due, claim_id: int) -> list[Claimed]:
+    """queued, retrying (due) → sending, under this claim."""
+    return [Claimed(*row) for row in db.rows(_CLAIM, {**due.parameters(), "claim": claim_id})]
+
+
+# The join runs over the given rows in their order, each by primary key: locks come in id order.
+_SETTLE = f"""
+UPDATE {_TARGET} t
+SET status = g.status, reason = g.reason, next_attempt_at = g.at, attempts = g.attempts,
+    claim_id = CASE WHEN g.status = 'unknown' THEN t.claim_id END,
+    sent_at = CASE WHEN g.status = 'sent' THEN carillon_now() END,
+    settled_at = CASE WHEN g.status IN ('sent', 'failed', 'dead') THEN carillon_now() END
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::smallint[])
+  AS g(id, status, reason, at, attempts)
+WHERE t.id = g.id AND t.status = 'sending' AND t.claim_id = %s
+RETURNING t.id, t.notification_id, t.organization_id, 'sending', t.status
+"""
+
+
+def settle(claim_id: int, results: Sequence[Settled]) -> list[Moved]:
+    """sending → sent, retrying, failed, dead or unknown: how the claim's attempts ended."""
+    ordered = sorted(results, key=lambda result: result.id)
+    found = db.rows(
+        _SETTLE,
+        [
+            [r.id for r in ordered],
+            [r.status.value for r in ordered],
+            [r.reason for r in ordered],
+            [r.at for r in ordered],
+            [r.attempts for r in ordered],
+            claim_id,
+        ],
+    )
+    return _done([Moved(*row) for row in found], {r.id: r.reason for r in ordered if r.status is Status.DEAD})
+
+
+def _done(moved: list[Moved], reasons: Mapping[UUID, str] | None = None) -> list[Moved]:
+    if reasons:
+        consequences.open_dead_letters(moved, reasons)
+    consequences.summarise((move.notification_id, move.old, move.new) for move in moved)
+    return moved
+
+
+def _move(name: str, ids: Iterable[UUID], sets: str, *, where: str = "", **parameters: object) -> list[Moved]:
+    """The statement of every move off the hot path. Rows that no source state fits stay as they are."""
+    sources, (target, *_) = MOVES[name]
+    sql = f"""
+    WITH old AS MATERIALIZED (
+        SELECT id, status FROM {_TARGET}
+        WHERE id = ANY(%(ids)s::uuid[]) AND status = ANY(%(sources)s::text[]) {where}
+        ORDER BY id FOR UPDATE
+    )
+    UPDATE {_TARGET} t SET status = %(target)s, {sets}
+    FROM old WHERE t.id = old.id
+    RETURNING t.id, t.notification_id, t.organization_id, old.status, t.status
+    """
+    values = {
+        "ids": list(ids),
+        "sources": [source.value for source in sources if source],
+        "target": target.value,
+    }
+    return _done([Moved(*row) for row in db.rows(sql, values | parameters)])
+
+
+_QUEUED_NOW = "next_attempt_at = carillon_now(), held_until = NULL, claim_id = NULL, settled_at = NULL"
+_SETTLED_NOW = "next_attempt_at = NULL, held_until = NULL, settled_at = carillon_now()"
+
+
+def release(ids: Iterable[UUID]) -> list[Moved]:
+    """held → queued: its time has come."""
+    return _move("release", ids, f"{_QUEUED_NOW}, reason = ''")
+
+
+def hold(ids: Iterable[UUID], *, until: datetime, reason: str) -> list[Moved]:
+    """held → held: decided anew, for later."""
+    return _move("hold", ids, "held_until = %(until)s, reason = %(reason)s", until=until, reason=reason)
+
+
+def give_back(ids: Iterable[UUID], claim_id: int) -> list[Moved]:
+    """sending → queued: claimed but never started. Uses no attempt."""
+    return _move("give_back", ids, _QUEUED_NOW, where="AND claim_id = %(claim)s", claim=claim_id)
+
+
+def accept(ids: Iterable[UUID]) -> list[Moved]:
+    """→ sent: the provider did accept it, learned late. Closes an open dead letter."""
+    moved = _move("accept", ids, f"{_SETTLED_NOW}, claim_id = NULL, reason = '', sent_at = carillon_now()")
+    consequences.close_dead_letters(moved, "accepted")
+    return moved
+
+
+def repeat_unknown(ids: Iterable[UUID], *, at: datetime, reason: str) -> list[Moved]:
+    """unknown → retrying: the channel's policy repeats."""
+    sets = "next_attempt_at = %(at)s, claim_id = NULL, reason = %(reason)s"
+    return _move("repeat_unknown", ids, sets, at=at, reason=reason)
+
+
+def bury_unknown(ids: Iterable[UUID], *, reason: str) -> list[Moved]:
+    """unknown → dead: whether to repeat is left to a person."""
+    moved = _move("bury_unknown", ids, f"{_SETTLED_NOW}, claim_id = NULL, reason = %(reason)s", reason=reason)
+    consequences.open_dead_letters(moved, {move.id: reason for move in moved})
+    return moved
+
+
+def deliver(ids: Iterable[UUID]) -> list[Moved]:
+    """→ delivered: a receipt proves it. May overtake `sent`; closes an open dead letter."""
+    moved = _move(
+        "deliver", ids, f"{_SETTLED_NOW}, claim_id = NULL, reason = '', delivered_at = carillon_now()"
+    )
+    consequences.close_dead_letters(moved, "delivered")
+    return moved
+
+
+def bounce(ids: Iterable[UUID], *, reason: str) -> list[Moved]:
+    """sent, unknown → failed: a receipt says that it never arrived."""
+    sets = f"{_SETTLED_NOW}, claim_id = NULL, bounced_at = carillon_now(), reason = %(reason)s"
+    return _move("bounce", ids, sets, reason=reason)
+
+
+def cancel(ids: Iterable[UUID]) -> list[Moved]:
+    """queued, held, retrying, unknown → cancelled. Of an unknown one it stops the repeat."""
+    return _move("cancel", ids, f"{_SETTLED_NOW}, reason = %(reason)s", reason=Reason.CANCELLED.value)
+
+
+def expire(ids: Iterable[UUID]) -> list[Moved]:
+    """queued, held, retrying, unknown → expired: too late to be useful."""
+    return _move("expire", ids, f"{_SETTLED_NOW}, reason = %(reason)s", reason=Reason.EXPIRES_AT.value)
+
+
+def skip(ids: Iterable[UUID], *, reason: str) -> list[Moved]:
+    """queued, held, retrying, unknown → skipped: their choice, or what we know of the address, changed."""
+    return _move("skip", ids, f"{_SETTLED_NOW}, reason = %(reason)s", reason=reason)
+
+
+def redrive(ids: Iterable[UUID], *, more_attempts: int, by: int | None) -> list[Moved]:
+    """failed, dead → queued: a person tries again. Attempts never fall; what is allowed rises."""
+    sets = f"{_QUEUED_NOW}, reason = '', attempts_allowed = least(attempts + %(more)s, 255), sent_at = NULL"
+    moved = _move("redrive", ids, sets, where="AND attempts < 255", more=more_attempts)
+    consequences.close_dead_letters(moved, "re-driven", by)
+    return moved
+
+
+_LOCK_DUE = f"""
+WITH {_DUE}
+SELECT {_CLAIMED}
+FROM picked JOIN {_TARGET} t ON t.id = picked.id WHERE t.status IN ('queued', 'retrying')
+"""
+
+_DELIVER_IN_APP = f"""
+UPDATE {_TARGET} t
+SET status = g.status, reason = g.reason, next_attempt_at = NULL, settled_at = carillon_now(),
+    sent_at = CASE WHEN g.status = 'delivered' THEN carillon_now() END,
+    delivered_at = CASE WHEN g.status = 'delivered' THEN carillon_now() END
+FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS g(id, status, reason)
+WHERE t.id = g.id AND t.status IN ('queued', 'retrying')
+RETURNING t.id, t.notification_id, t.organization_id, 'queued', t.status
+"""
+
+
+def lock_due(due: Due) -> list[Claimed]:
+    """Lock due rows of an in-app lane until the transaction ends: a claim that needs no lease."""
+    return [Claimed(*row) for row in db.rows(_LOCK_DUE, due.parameters())]
+
+
+def deliver_in_app(results: Sequence[tuple[UUID, Status, str]]) -> list[Moved]:
+    """queued, retrying → delivered (or dead: it does not render), in the transaction of the inbox rows."""
+    ordered = sorted(results)
+    columns = [list(column) for column in zip(*((i, s.value, r) for i, s, r in ordered), strict=True)]
+    moved = [Moved(*row) for row in db.rows(_DELIVER_IN_APP, columns)]
+    return _done(moved, {id: reason for id, _, reason in ordered})

@@ -1,0 +1,20 @@
+"""Sockets, for Daphne. It serves HTTP as well, slowly: the API's own server is project.wsgi's."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+_http = get_asgi_application()  # before the imports below: they need the apps loaded
+
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.sessions import SessionMiddlewareStack  # noqa: E402
+
+from apps.websocket.flow import Backpressure  # noqa: E402
+from apps.websocket.routing import urlpatterns  # noqa: E402
+
+application = ProtocolTypeRouter(
+    {"http": _http, "websocket": Backpressure(SessionMiddlewareStack(URLRouter(urlpatterns)))}
+)

@@ -1,0 +1,155 @@
+"""The paging of every list: a keyset on one unique column, behind opaque cursors.
+
+No OFFSET and no COUNT: a page reads its rows and one more, wherever in the list it is. A cursor says
+"after (or before) the row with this key", so rows that come or go meanwhile are neither shown twice nor
+skipped.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, inline_serializer
+from rest_framework import serializers
+
+from project.api import field_error, invalid
+
+DEFAULT_PAGE_SIZE = 20
+MAX_PAGE_SIZE = 100
+
+PARAMETERS = [
+    OpenApiParameter("after", OpenApiTypes.STR, description="The page after this cursor, from `page_info`."),
+    OpenApiParameter(
+        "before", OpenApiTypes.STR, description="The page before this cursor; not with `after`."
+    ),
+    OpenApiParameter(
+        "page_size",
+        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE},
+        description="How many items at most.",
+    ),
+]
+
+
+class PageInfoSerializer(serializers.Serializer[Any]):
+    """Cursors to the neighbouring pages. Null: there is none."""
+
+    after = serializers.CharField(allow_null=True, help_text="Send it as `after` to get the next page.")
+    before = serializers.CharField(allow_null=True, help_text="Send it as `before` to get the previous page.")
+    page_size = serializers.IntegerField()
+
+
+def page_of(name: str, item: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
+    """The schema of a page of these items. name: of the component, unique in the API."""
+    return inline_serializer(name, {"items": item(many=True), "page_info": PageInfoSerializer()})
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page in list order, and what its neighbours are asked for with."""
+
+    items: list[Any]
+    page_info: dict[str, Any]
+
+    def body(self, represent: Callable[[Any], Any]) -> dict[str, Any]:
+        return {"items": [represent(item) for item in self.items], "page_info": self.page_info}
+
+
+def paginate(
+    query: Mapping[str, str], rows: QuerySet[Any, Any], column: str, *, newest_first: bool = True
+) -> Page:
+    """The page these query parameters ask for, or a 400 problem that names every bad one.
+
+    column: unique among `rows` and indexed in that order; a field of the model itself. `rows` has no
+    order of its own and may be of models or of `values()` that include the column.
+    """
+    asked = _asked(query, rows, column)
+    backwards = asked.before is not None
+    descending = newest_first != backwards
+    if (key := asked.before if backwards else asked.after) is not None:
+        rows = rows.filter(**{f"{column}__{'lt' if descending else 'gt'}": key})
+    found = list(rows.order_by(f"-{column}" if descending else column)[: asked.page_size + 1])
+    more = len(found) > asked.page_size
+    items = found[: asked.page_size]
+    if backwards:
+        items.reverse()
+    # Where we came from there is at least the row the cursor was made from.
+    has_next, has_previous = (True, more) if backwards else (more, asked.after is not None)
+    return Page(
+        items,
+        {
+            "after": _cursor_of(items[-1], column) if items and has_next else None,
+            "before": _cursor_of(items[0], column) if items and has_previous else None,
+            "page_size": asked.page_size,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    after: Any
+    before: Any
+    page_size: int
+
+
+def _asked(query: Mapping[str, str], rows: QuerySet[Any, Any], column: str) -> _Asked:
+    errors: list[dict[str, str]] = []
+    keys: dict[str, Any] = {}
+    for name in ("after", "before"):
+        keys[name] = None
+        if name in query:
+            try:
+                keys[name] = _key_of(query[name], rows, column)
+            except (ValueError, ValidationError):
+                errors.append(field_error(name, "invalid_cursor", "This is not a cursor of this list."))
+    if "after" in query and "before" in query:
+        errors.append(field_error("before", "conflict", "Send after or before, not both."))
+    try:
+        size = page_size_of(query.get("page_size"))
+    except ValueError:
+        errors.append(field_error("page_size", "out_of_range", f"A whole number, 1 to {MAX_PAGE_SIZE}."))
+    if errors:
+        raise invalid(errors)
+    return _Asked(keys["after"], keys["before"], size)
+
+
+def page_size_of(text: str | None) -> int:
+    """Raises ValueError for anything but 1 to `MAX_PAGE_SIZE`."""
+    if text is None:
+        return DEFAULT_PAGE_SIZE
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MAX_PAGE_SIZE):
+        raise ValueError(text)
+    return int(text)
+
+
+def encode_cursor(column: str, key: object) -> str:
+    """A checksum, the column and the key. The checksum finds typing errors; a cursor gives no rights."""
+    payload = f"{column}:{key}".encode()
+    return urlsafe_b64encode(crc32(payload).to_bytes(4) + payload).decode().rstrip("=")
+
+
+def decode_cursor(column: str, cursor: str) -> str:
+    """The key's text. Raises ValueError for what `encode_cursor` did not make for this column."""
+    try:
+        payload = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[4:].decode()
+    except (binascii.Error, UnicodeError) as error:
+        raise ValueError(cursor) from error
+    name, _, key = payload.partition(":")
+    if name != column or encode_cursor(column, key) != cursor:
+        raise ValueError(cursor)
+    return key
+
+
+def _key_of(cursor: str, rows: QuerySet[Any, Any], column: str) -> Any:
+    return rows.model._meta.get_field(column).to_python(decode_cursor(column, cursor))
+
+
+def _cursor_of(item: Any, column: str) -> str:
+    return encode_cursor(column, item[column] if isinstance(item, dict) else getattr(item, column))
