@@ -20,7 +20,7 @@ RETURNING notification_id, user_ids
 """
 _MORE = "SELECT EXISTS (SELECT 1 FROM notifications_audiencechunk)"
 _WISH = """
-SELECT id, organization_id, channels, priority, bulk, scheduled_at, expires_at, max_attempts
+SELECT id, organization_id, channels, all_channels, priority, bulk, scheduled_at, expires_at, max_attempts
 FROM notifications_notification WHERE id = %s
 """
 
@@ -40,19 +40,9 @@ def plan_chunk() -> bool:
 
 
 def _plan(notification_id: UUID, user_ids: list[int]) -> set[str]:
-    ((id, organization_id, channels, priority, bulk, scheduled_at, expires_at, max_attempts),) = db.rows(
-        _WISH, [notification_id]
-    )
-    wish = Wish(
-        notification_id=id,
-        organization_id=organization_id,
-        channels=channels,
-        priority=priority,
-        bulk=bulk,
-        scheduled_at=scheduled_at,
-        expires_at=expires_at,
-        max_attempts=max_attempts,
-    )
+    names = ("channels", "all_channels", "priority", "bulk", "scheduled_at", "expires_at", "max_attempts")
+    ((id, organization_id, *values),) = db.rows(_WISH, [notification_id])
+    wish = Wish(notification_id=id, organization_id=organization_id, **dict(zip(names, values, strict=True)))
     targets = planning.plan(wish, people.find(organization_id, ids=user_ids), clock.now())
     transitions.create(targets)
     return {target.lane for target in targets if target.status is Status.QUEUED}

@@ -15,7 +15,7 @@ from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.users.models import ServiceClient
+from apps.notifications.caller import Caller
 from project import db
 from project.api import Problem, field_error
 
@@ -42,7 +42,7 @@ DELETE FROM notifications_idempotencykey WHERE (client_id, key) IN (
 """
 
 
-def once(request: Request, client: ServiceClient, effect: Callable[[], tuple[int, Any]]) -> Response:
+def once(request: Request, caller: Caller, effect: Callable[[], tuple[int, Any]]) -> Response:
     """Run the effect in one transaction, once per key; it returns the status code and the answer.
 
     Without the header, just in one transaction. Raises Problem 400, 409 or 422; an effect that raises leaves
@@ -56,18 +56,18 @@ def once(request: Request, client: ServiceClient, effect: Callable[[], tuple[int
     _check(key)
     print_ = fingerprint(request)
     with db.one_transaction():
-        kept = _kept(client, key, print_)
+        kept = _kept(caller, key, print_)
         if kept is not None:
             return Response(kept[1], kept[0], headers={"Idempotency-Replayed": "true"})
         status_code, answer = effect()
         body = orjson.dumps(answer, option=orjson.OPT_UTC_Z)
-        db.execute(_KEEP, [client.pk, key, print_, status_code, body])
+        db.execute(_KEEP, [caller.client_id, key, print_, status_code, body])
     return Response(body, status_code)
 
 
 def fingerprint(request: Request) -> bytes:
     """SHA-256 of method, path and body: what makes it the same request."""
-    body: bytes = request.stream_body if hasattr(request, "stream_body") else request.body
+    body: bytes = getattr(request, "body_bytes", b"")  # kept by the parser
     return hashlib.sha256(b"\0".join((str(request.method).encode(), request.path.encode(), body))).digest()
 
 
@@ -82,9 +82,9 @@ def _check(key: str) -> None:
         raise Problem(400, "invalid_request", "The Idempotency-Key is not usable.", errors=[error])
 
 
-def _kept(client: ServiceClient, key: str, print_: bytes) -> tuple[int, bytes] | None:
+def _kept(caller: Caller, key: str, print_: bytes) -> tuple[int, bytes] | None:
     """The kept answer, or None for the first request with this key, whose lock is now ours."""
-    ((free,),) = db.rows(_LOCK, [f"{client.pk}:{key}"])
+    ((free,),) = db.rows(_LOCK, [f"{caller.client_id}:{key}"])
     if not free:
         raise Problem(
             409,
@@ -92,7 +92,7 @@ def _kept(client: ServiceClient, key: str, print_: bytes) -> tuple[int, bytes] |
             "A request with this Idempotency-Key is being processed.",
             headers={"Retry-After": "1"},
         )
-    found = db.rows(_FIND, [client.pk, key, settings.IDEMPOTENCY_KEPT.total_seconds()])
+    found = db.rows(_FIND, [caller.client_id, key, settings.IDEMPOTENCY_KEPT.total_seconds()])
     if not found:
         return None
     kept_print, status_code, body = found[0]

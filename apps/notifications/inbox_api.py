@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 from apps.notifications.models import InboxItem
 from apps.users.authentication import IsPerson, UserTokenAuthentication
 from apps.users.models import User
-from project.api import field_error, invalid
+from project.api import field_error
 from project.paging import PARAMETERS, page_of, paginate
 
 _COLUMNS = {  # in the answer: of the row
@@ -28,6 +28,7 @@ _COLUMNS = {  # in the answer: of the row
     "seen_at": "target__seen_at",
     "read_at": "target__read_at",
 }
+_WRONG_SINCE = field_error("since", "invalid", "The last sequence you have, 0 for all.")
 
 
 class InboxItemSerializer(serializers.Serializer[Any]):
@@ -62,10 +63,11 @@ class InboxView(APIView):
     )
     def get(self, request: Request) -> Response:
         assert isinstance(request.user, User)
-        rows = InboxItem.objects.filter(user_id=request.user.pk)
-        if (since := _since(request.query_params.get("since"))) is not None:
-            rows = rows.filter(sequence__gt=since)
-        page = paginate(request.query_params, rows.values(*_COLUMNS.values()), "sequence")
+        query = request.query_params
+        since = query.get("since", "0")
+        wrong = [] if _is_sequence(since) else [_WRONG_SINCE]
+        rows = InboxItem.objects.filter(user_id=request.user.pk, sequence__gt=0 if wrong else int(since))
+        page = paginate(query, rows.values(*_COLUMNS.values()), "sequence", errors=wrong)
         return Response(page.body(_represent))
 
 
@@ -73,9 +75,5 @@ def _represent(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[column] for name, column in _COLUMNS.items()}
 
 
-def _since(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise invalid([field_error("since", "invalid", "The last sequence you have, 0 for all.")])
-    return int(text)
+def _is_sequence(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 18  # within a bigint

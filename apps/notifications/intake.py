@@ -35,6 +35,7 @@ class Order:
     content: dict[str, dict[str, str]] | None = None  # of the template, per channel
     payload: dict[str, Any] = field(default_factory=dict)
     channels: Sequence[str]
+    all_channels: bool = False  # of these, those each person has an address for
     priority: str = "normal"
     keep_lane: bool = False  # a big audience stays in the lane of its priority
     scheduled_at: datetime | None = None
@@ -52,6 +53,7 @@ class Accepted:
     id: UUID
     order: Order
     created_at: datetime
+    recipients: int
     targets: list[Planned]
 
     @property
@@ -64,7 +66,7 @@ def accept(orders: Sequence[tuple[Order, Sequence[Person]]]) -> list[Accepted]:
     """Write notifications and their targets, in the caller's transaction: four statements for any number."""
     now = clock.now()
     accepted = [_accepted(order, people, now) for order, people in orders]
-    _insert([(one, len(people)) for one, (_, people) in zip(accepted, orders, strict=True)])
+    _insert(accepted)
     transitions.create([target for one in accepted for target in one.targets])
     return accepted
 
@@ -79,7 +81,7 @@ def accept_audience(order: Order, user_ids: Sequence[int]) -> UUID:
     chunks = [everyone[start : start + CHUNK] for start in range(0, len(everyone), CHUNK)]
     with db.one_transaction():
         now = clock.now()
-        _insert([(Accepted(id=id, order=order, created_at=now, targets=[]), len(everyone))])
+        _insert([Accepted(id=id, order=order, created_at=now, recipients=len(everyone), targets=[])])
         for chunk in chunks:
             db.execute(
                 "INSERT INTO notifications_audiencechunk (notification_id, user_ids) VALUES (%s, %s)",
@@ -95,6 +97,7 @@ def wish_of(id: UUID, order: Order, *, recipients: int) -> Wish:
         notification_id=id,
         organization_id=order.organization_id,
         channels=order.channels,
+        all_channels=order.all_channels,
         priority=order.priority,
         bulk=is_bulk(order, recipients),
         scheduled_at=order.scheduled_at,
@@ -105,28 +108,29 @@ def wish_of(id: UUID, order: Order, *, recipients: int) -> Wish:
 
 def is_bulk(order: Order, recipients: int) -> bool:
     """More than 1,000 targets go by the bulk lanes, unless the caller may keep them in the priority's."""
-    channels = len(queues.CHANNELS) if list(order.channels) == [planning.ALL] else len(order.channels)
-    return recipients * channels > INLINE and not order.keep_lane
+    return recipients * len(order.channels) > INLINE and not order.keep_lane
 
 
 def _accepted(order: Order, people: Sequence[Person], now: datetime) -> Accepted:
     id = ids.uuid7()
     wish = wish_of(id, order, recipients=len(people))
-    return Accepted(id=id, order=order, created_at=now, targets=planning.plan(wish, people, now))
+    targets = planning.plan(wish, people, now)
+    return Accepted(id=id, order=order, created_at=now, recipients=len(people), targets=targets)
 
 
 _INSERT = """
 INSERT INTO notifications_notification (
-    id, organization_id, client_id, title, body, template, content, payload, channels, priority, bulk,
-    scheduled_at, expires_at, max_attempts, related_type, related_id, metadata, recipient_count)
+    id, organization_id, client_id, title, body, template, content, payload, channels, all_channels,
+    priority, bulk, scheduled_at, expires_at, max_attempts, related_type, related_id, metadata,
+    recipient_count)
 SELECT id, organization_id, client_id, title, body, template, content, payload,
-       string_to_array(channels, ','), priority, bulk,
-       scheduled_at, expires_at, max_attempts, related_type, related_id, metadata, recipients
+       string_to_array(channels, ','), all_channels,
+       priority, bulk, scheduled_at, expires_at, max_attempts, related_type, related_id, metadata, recipients
 FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
-            %s::jsonb[], %s::text[], %s::text[], %s::boolean[], %s::timestamptz[], %s::timestamptz[],
-            %s::smallint[], %s::text[], %s::text[], %s::jsonb[], %s::int[])
-  AS g(id, organization_id, client_id, title, body, template, content, payload, channels, priority, bulk,
-       scheduled_at, expires_at, max_attempts, related_type, related_id, metadata, recipients)
+            %s::jsonb[], %s::text[], %s::boolean[], %s::text[], %s::boolean[], %s::timestamptz[],
+            %s::timestamptz[], %s::smallint[], %s::text[], %s::text[], %s::jsonb[], %s::int[])
+  AS g(id, organization_id, client_id, title, body, template, content, payload, channels, all_channels,
+       priority, bulk, scheduled_at, expires_at, max_attempts, related_type, related_id, metadata, recipients)
 """
 
 _SUMMARY = """
@@ -138,15 +142,15 @@ SELECT id, 0, {zeros} FROM unnest(%s::uuid[]) AS g(id)
 )
 
 
-def _insert(accepted: Sequence[tuple[Accepted, int]]) -> None:
-    columns = zip(*(_row(one, recipients) for one, recipients in accepted), strict=True)
+def _insert(accepted: Sequence[Accepted]) -> None:
+    columns = zip(*map(_row, accepted), strict=True)
     db.execute(_INSERT, [list(column) for column in columns])
-    summarised = [one.id for one, recipients in accepted if recipients * len(queues.CHANNELS) > SUMMARY_ABOVE]
+    summarised = [one.id for one in accepted if one.recipients * len(one.order.channels) > SUMMARY_ABOVE]
     if summarised:
         db.execute(_SUMMARY, [summarised])
 
 
-def _row(one: Accepted, recipients: int) -> tuple[object, ...]:
+def _row(one: Accepted) -> tuple[object, ...]:
     order = one.order
     return (
         one.id,
@@ -158,15 +162,16 @@ def _row(one: Accepted, recipients: int) -> tuple[object, ...]:
         _json(order.content) if order.content is not None else None,
         _json(order.payload),
         ",".join(order.channels),
+        order.all_channels,
         order.priority,
-        is_bulk(order, recipients),
+        is_bulk(order, one.recipients),
         order.scheduled_at,
         order.expires_at,
         order.max_attempts or settings.MAX_ATTEMPTS,
         order.related_type,
         order.related_id,
         _json(order.metadata),
-        recipients,
+        one.recipients,
     )
 
 

@@ -38,6 +38,7 @@ class Notification(models.Model):
     content = models.JSONField(null=True)  # channel -> the template's parts, pinned at acceptance
     payload = models.JSONField(default=dict)
     channels = ArrayField(models.CharField(max_length=20))
+    all_channels = models.BooleanField(default=False)  # of these, those the person has an address for
     priority = models.CharField(max_length=10)
     bulk = models.BooleanField(default=False)  # goes by the bulk lanes
     scheduled_at = models.DateTimeField(null=True)

@@ -11,9 +11,7 @@ from apps.notifications.statuses import Reason, Status
 from apps.notifications.transitions import Planned
 from apps.users.people import Person
 from project import ids
-from project.queues import CHANNELS, lane_of
-
-ALL = "all"
+from project.queues import lane_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +20,8 @@ class Wish:
 
     notification_id: UUID
     organization_id: int
-    channels: Sequence[str]  # or [ALL]: every channel the person has an address for
+    channels: Sequence[str]
+    all_channels: bool  # of these, those the person has an address for
     priority: str
     bulk: bool
     scheduled_at: datetime | None
@@ -43,9 +42,9 @@ def address_of(channel: str, person: Person) -> str:
 
 
 def _channels(wish: Wish, person: Person) -> Sequence[str]:
-    if list(wish.channels) != [ALL]:
+    if not wish.all_channels:
         return wish.channels
-    return [channel for channel in CHANNELS if address_of(channel, person)]
+    return [channel for channel in wish.channels if address_of(channel, person)]
 
 
 def _target(wish: Wish, person: Person, channel: str, now: datetime) -> Planned:

@@ -1,5 +1,15 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from apps.notifications import api
+from apps.notifications.inbox_api import InboxView
+
+urlpatterns = [
+    path("notifications/", api.NotificationsView.as_view()),
+    path("notifications/bulk/", api.BulkView.as_view()),
+    path("notifications/<uuid:id>/", api.NotificationView.as_view()),
+    path("notifications/<uuid:id>/targets/", api.TargetsView.as_view()),
+    path("notifications/<uuid:id>/attempts/", api.AttemptsView.as_view()),
+    path("inbox/", InboxView.as_view()),
+]

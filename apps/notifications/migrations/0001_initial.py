@@ -81,6 +81,7 @@ class Migration(migrations.Migration):
                 ('content', models.JSONField(null=True)),
                 ('payload', models.JSONField(default=dict)),
                 ('channels', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=20), size=None)),
+                ('all_channels', models.BooleanField(default=False)),
                 ('priority', models.CharField(max_length=10)),
                 ('bulk', models.BooleanField(default=False)),
                 ('scheduled_at', models.DateTimeField(null=True)),

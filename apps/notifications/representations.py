@@ -1,0 +1,240 @@
+"""What the API answers about notifications, targets and attempts. The classes are its OpenAPI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, create_model
+
+from apps.notifications.consequences import COUNTED
+from apps.notifications.intake import Accepted
+from apps.notifications.models import SUMMARY_ABOVE, DeliveryAttempt, Notification, NotificationTarget
+from apps.notifications.schemas import RelatedObject
+from apps.notifications.statuses import SETTLED, Status
+from apps.notifications.transitions import Planned
+from project import db
+
+
+class PageInfo(BaseModel):
+    """Cursors to the neighbouring pages, null where there is none."""
+
+    after: str | None
+    before: str | None
+    page_size: int
+
+
+def page_model(name: str, item: type[BaseModel]) -> type[BaseModel]:
+    """A page of these items, for the OpenAPI."""
+    model: type[BaseModel] = create_model(name, items=(list[item], ...), page_info=(PageInfo, ...))  # type: ignore[valid-type]
+    return model
+
+
+class Summary(BaseModel):
+    """How many targets there are, by status. `in_progress`: queued, sending, retrying or unknown."""
+
+    targets: int
+    in_progress: int
+    held: int
+    skipped: int
+    sent: int
+    delivered: int
+    failed: int
+    dead: int
+    cancelled: int
+    expired: int
+    settled: bool
+
+
+class NotificationOutput(BaseModel):
+    """A notification as it was accepted."""
+
+    id: UUID
+    title: str
+    body: str
+    template: str | None
+    payload: dict[str, Any]
+    channels: list[str] | Literal["all"]
+    priority: str
+    scheduled_at: datetime | None
+    expires_at: datetime | None
+    related_object: RelatedObject | None
+    metadata: dict[str, Any]
+    recipients: int
+    created_at: datetime
+
+
+class NotificationDetail(NotificationOutput):
+    """A notification and where its targets stand."""
+
+    summary: Summary
+
+
+class PlannedTarget(BaseModel):
+    """What was decided for one recipient and channel, and why."""
+
+    id: UUID
+    user: int
+    channel: str
+    status: Status
+    reason: str | None
+    held_until: datetime | None
+
+
+class AcceptedOutput(NotificationOutput):
+    """The answer to a POST: accepted and committed, one row per target."""
+
+    targets: list[PlannedTarget]
+
+
+class TargetOutput(BaseModel):
+    """One recipient × channel × address."""
+
+    id: UUID
+    user: int
+    channel: str
+    address: str
+    status: Status
+    reason: str | None
+    attempts: int
+    attempts_allowed: int
+    next_attempt_at: datetime | None
+    held_until: datetime | None
+    expires_at: datetime | None
+    created_at: datetime
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    settled_at: datetime | None
+
+
+class AttemptOutput(BaseModel):
+    """One call to one provider. `finished_at` is null if nobody lived to see its end."""
+
+    id: UUID
+    target: UUID
+    number: int
+    provider: str
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str
+    code: str | None
+    provider_message_id: str | None
+
+
+def accepted(one: Accepted) -> dict[str, Any]:
+    """`AcceptedOutput`."""
+    order = one.order
+    return {
+        "id": one.id,
+        "title": order.title,
+        "body": order.body,
+        "template": order.template or None,
+        "payload": order.payload,
+        "channels": "all" if order.all_channels else order.channels,
+        "priority": order.priority,
+        "scheduled_at": order.scheduled_at,
+        "expires_at": order.expires_at,
+        "related_object": _related(order.related_type, order.related_id),
+        "metadata": order.metadata,
+        "recipients": one.recipients,
+        "created_at": one.created_at,
+        "targets": [_planned(target) for target in one.targets],
+    }
+
+
+def notification(row: Notification, summary: dict[str, Any]) -> dict[str, Any]:
+    """`NotificationDetail`."""
+    return {
+        "id": row.id,
+        "title": row.title,
+        "body": row.body,
+        "template": row.template or None,
+        "payload": row.payload,
+        "channels": "all" if row.all_channels else row.channels,
+        "priority": row.priority,
+        "scheduled_at": row.scheduled_at,
+        "expires_at": row.expires_at,
+        "related_object": _related(row.related_type, row.related_id),
+        "metadata": row.metadata,
+        "recipients": row.recipient_count,
+        "created_at": row.created_at,
+        "summary": summary,
+    }
+
+
+def target(row: NotificationTarget) -> dict[str, Any]:
+    """`TargetOutput`."""
+    names = TargetOutput.model_fields.keys() - {"user", "reason"}
+    return {
+        "user": row.user_id,
+        "reason": row.reason or None,
+        **{name: getattr(row, name) for name in TargetOutput.model_fields if name in names},
+    }
+
+
+def attempt(row: DeliveryAttempt) -> dict[str, Any]:
+    """`AttemptOutput`."""
+    return {
+        "id": row.id,
+        "target": row.target_id,
+        "number": row.number,
+        "provider": row.provider,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+        "outcome": row.outcome,
+        "code": row.code or None,
+        "provider_message_id": row.provider_message_id or None,
+    }
+
+
+def _related(type: str, id: str) -> dict[str, str] | None:
+    return {"type": type, "id": id} if id else None
+
+
+def _planned(one: Planned) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "user": one.user_id,
+        "channel": one.channel,
+        "status": one.status.value,
+        "reason": one.reason or None,
+        "held_until": one.at if one.status is Status.HELD else None,
+    }
+
+
+_KEPT = f"""
+SELECT notification_id, planned, {", ".join(status.value for status in COUNTED)}
+FROM notifications_notificationsummary WHERE notification_id = ANY(%s::uuid[])
+"""
+_DERIVED = """
+SELECT notification_id, status, count(*) FROM notifications_notificationtarget
+WHERE notification_id = ANY(%s::uuid[]) GROUP BY notification_id, status
+"""
+
+
+def summaries(rows: Iterable[Notification]) -> dict[UUID, dict[str, Any]]:
+    """Where the targets of these notifications stand: kept for big ones, derived for small ones."""
+    big, small = [], []
+    for row in rows:
+        (big if row.recipient_count * len(row.channels) > SUMMARY_ABOVE else small).append(row.id)
+    counts: dict[UUID, dict[str, int]] = {id: {} for id in small}
+    for id, planned, *values in db.rows(_KEPT, [big]) if big else ():
+        counts[id] = {"targets": planned, **dict(zip(COUNTED, values, strict=True))}
+    for id, status, number in db.rows(_DERIVED, [small]) if small else ():
+        counts[id][status] = number
+        counts[id]["targets"] = counts[id].get("targets", 0) + number
+    return {id: _summary(one) for id, one in counts.items()}
+
+
+def _summary(counts: dict[str, int]) -> dict[str, Any]:
+    targets = counts.get("targets", 0)
+    counted = {status.value: counts.get(status.value, 0) for status in COUNTED}
+    settled = sum(counted[status] for status in SETTLED)
+    return {
+        "targets": targets,
+        "in_progress": targets - sum(counted.values()),
+        **counted,
+        "settled": settled == targets,
+    }
