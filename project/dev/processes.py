@@ -1,0 +1,124 @@
+"""Our own processes, each as production runs it, started and watched by one parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from project.dev.machine import REPOSITORY, Process, end, spawn
+
+SLOWEST_START = 60.0  # seconds
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Processes:
+    """Children by name. They end with us, however we end; each has a log file of its own."""
+
+    def __init__(self, logs: Path, environ: Mapping[str, str]) -> None:
+        logs.mkdir(parents=True, exist_ok=True)
+        self._logs = logs
+        self._environ = dict(os.environ) | dict(environ)
+        self.running: dict[str, Process] = {}
+
+    def start(self, name: str, *arguments: str | Path) -> Process:
+        """Run this Python with the arguments, under a name."""
+        with (self._logs / f"{name}.log").open("ab") as log:
+            self.running[name] = spawn(
+                [sys.executable, *arguments],
+                dies_by=signal.SIGTERM,
+                cwd=REPOSITORY,
+                env=self._environ | {"ROLE": name},
+                stdout=log,
+                stderr=log,
+            )
+        return self.running[name]
+
+    def manage(self, *arguments: str) -> None:
+        """Run a management command to its end. Raises RuntimeError with its output if it fails."""
+        process = self.start("manage", "manage.py", *arguments)
+        if process.wait():
+            raise RuntimeError(f"manage.py {' '.join(arguments)}:\n{self.log('manage')}")
+        del self.running["manage"]
+
+    def worker(self, group: str, *, concurrency: int = 1) -> Process:
+        return self.start(group, "manage.py", "worker", group, f"--concurrency={concurrency}")
+
+    def beat(self) -> Process:
+        return self.start("beat", "-m", "celery", "-A", "project.celery", "beat", "--loglevel=WARNING")
+
+    def api(self, port: int, *, workers: int = 1) -> Process:
+        serve = ("-m", "project.serve", "--port", str(port), "--workers", str(workers))
+        return self.start("api", *serve)
+
+    def sockets(self, port: int) -> Process:
+        return self.start(
+            "sockets", "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "project.asgi:application"
+        )
+
+    def simulator(self, port: int, smtp_port: int, ledger: Path) -> Process:
+        ports = ("--port", str(port), "--smtp-port", str(smtp_port))
+        return self.start(
+            "simulator", "-m", "apps.integrations.simulator", *ports, "--ledger", ledger, "--parent-death"
+        )
+
+    def stop(self, names: Sequence[str] | None = None) -> None:
+        """End these, or all, gently; those that do not listen, less so."""
+        chosen = [name for name in (names or list(self.running)) if name in self.running]
+        for name in chosen:
+            self.running[name].send_signal(signal.SIGTERM)
+        for name in chosen:
+            end(self.running.pop(name), signal.SIGTERM, seconds=15)
+
+    def ended(self) -> str | None:
+        """The name of one that has ended although nobody stopped it."""
+        return next((name for name, process in self.running.items() if process.poll() is not None), None)
+
+    def log(self, name: str, *, characters: int = 4_000) -> str:
+        """The end of its log."""
+        return (self._logs / f"{name}.log").read_text(errors="replace")[-characters:]
+
+    def wait_for(self, url: str, name: str) -> None:
+        """Until the URL answers anything below 500. Raises RuntimeError with the log if it does not come."""
+        deadline = time.monotonic() + SLOWEST_START
+        while time.monotonic() < deadline and self.running[name].poll() is None:
+            if _answers(url):
+                return
+            time.sleep(0.02)
+        raise RuntimeError(f"{name} did not start:\n{self.log(name)}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2):  # noqa: S310  (our own)
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
+
+
+def simulated(port: int, smtp_port: int) -> dict[str, str]:
+    """The environment that points every provider at the simulator."""
+    return {
+        "SENDGRID_API_KEY": "SG.simulated.key",
+        "SENDGRID_BASE_URL": f"http://127.0.0.1:{port}",
+        "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+        "TWILIO_AUTH_TOKEN": "simulated",
+        "TWILIO_SENDER": "+15005550006",
+        "TWILIO_BASE_URL": f"http://127.0.0.1:{port}",
+        "EMAIL_HOST": "127.0.0.1",
+        "EMAIL_PORT": str(smtp_port),
+    }

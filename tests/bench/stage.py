@@ -1,0 +1,85 @@
+"""What a benchmark stands on: a fresh database, people, the simulator, and processes as in production."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from project.dev.processes import Processes, free_port, simulated
+
+DATABASE = "carillon_bench"
+
+
+class Stage:
+    """The running pieces. Django is set up on the fresh database when this exists."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port, self.smtp_port = free_port(), free_port()
+        self.ledger = folder / "ledger.jsonl"
+        os.environ |= {"DATABASE_URL": _fresh_database(), **simulated(self.port, self.smtp_port)}
+        os.environ.setdefault("LOG_LEVEL", "WARNING")
+        self.processes = Processes(folder / "logs", {})
+        self.processes.manage("migrate", "-v0")
+        import django
+
+        django.setup()
+
+    def start_simulator(self) -> None:
+        self.processes.simulator(self.port, self.smtp_port, self.ledger)
+        self.processes.wait_for(self.simulator_url("/counts"), "simulator")
+
+    def simulator_url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def counts(self) -> Any:
+        """What the simulator has accepted, per provider."""
+        with urllib.request.urlopen(self.simulator_url("/counts"), timeout=5) as answer:
+            return orjson.loads(answer.read())
+
+
+@contextlib.contextmanager
+def stage() -> Iterator[Stage]:
+    """A stage, taken down at the end however it comes."""
+    with tempfile.TemporaryDirectory(prefix="carillon-bench-", ignore_cleanup_errors=True) as folder:
+        built = Stage(Path(folder))
+        try:
+            yield built
+        finally:
+            built.processes.stop()
+
+
+def _fresh_database() -> str:
+    """The URL of an empty database of our own beside the one we were given."""
+    given = os.environ["DATABASE_URL"]
+    with psycopg.connect(given, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {DATABASE}")
+    parts = conninfo_to_dict(make_conninfo(given))
+    secret = f":{parts['password']}" if parts.get("password") else ""
+    return f"postgresql://{parts.get('user', '')}{secret}@{parts['host']}:{parts['port']}/{DATABASE}"
+
+
+def make_people(number: int) -> list[int]:
+    """So many people with a name, an e-mail address and a phone; their ids."""
+    from project import db
+
+    found = db.rows(
+        """
+        INSERT INTO users_user (organization_id, external_id, name, email, phone, timezone, language,
+            password, is_active, is_staff, is_superuser)
+        SELECT 1, 'person-' || n, 'Person ' || n, 'person' || n || '@example.com',
+               '+4930' || lpad(n::text, 7, '0'), 'UTC', 'en', '!', true, false, false
+        FROM generate_series(1, %s) AS g(n) RETURNING id
+        """,
+        [number],
+    )
+    return [row[0] for row in found]
