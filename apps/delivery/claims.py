@@ -16,7 +16,7 @@ from apps.notifications import transitions
 from apps.notifications.transitions import Claimed, Due
 from project import db
 
-_START_OF_LANE: tuple[datetime | str, UUID] = ("-infinity", UUID(int=0))
+_START_OF_LANE = (0, UUID(int=0))
 WATERMARK_SECONDS = 3.0
 
 
@@ -63,11 +63,11 @@ class _Ids:
 _ids = _Ids()
 # Lane -> (key of the last row claimed, when to forget it). Claimed rows leave dead entries at the front of
 # the index until they are vacuumed, which a transaction held open elsewhere can prevent for long.
-_watermarks: dict[str, tuple[tuple[datetime | str, UUID], float]] = {}
+_watermarks: dict[str, tuple[tuple[int, UUID], float]] = {}
 
 _INSERT = """
 INSERT INTO delivery_claim (id, lane, provider, worker, target_ids, lease_until)
-VALUES (%s, %s, %s, %s, %s::uuid[], carillon_now() + make_interval(secs => %s))
+VALUES (%s, %s, %s, %s, %b::uuid[], carillon_now() + make_interval(secs => %s))
 RETURNING created_at
 """
 
@@ -106,7 +106,7 @@ def due_rows(due: Due, read: Callable[[Due], list[Claimed]]) -> list[Claimed]:
     return found
 
 
-def _remember(due: Due, found: list[Claimed], after: tuple[datetime | str, UUID]) -> None:
+def _remember(due: Due, found: list[Claimed], after: tuple[int, UUID]) -> None:
     if len(found) < due.limit:
         _watermarks.pop(due.lane, None)
         return
@@ -126,7 +126,7 @@ WITH started AS (
     RETURNING id, call_started_at
 )
 SELECT t.id, started.call_started_at
-FROM started, unnest(%s::uuid[]) AS g(id) JOIN notifications_notificationtarget t ON t.id = g.id
+FROM started, unnest(%b::uuid[]) AS g(id) JOIN notifications_notificationtarget t ON t.id = g.id
 WHERE t.claim_id = started.id AND t.status = 'sending'
   AND (t.expires_at IS NULL OR t.expires_at > carillon_now())
 """
@@ -139,7 +139,7 @@ def start(claim: Claim, ids: Collection[UUID]) -> dict[UUID, datetime]:
 
 _GRACE = """
 UPDATE delivery_claim
-SET target_ids = %s::uuid[], lease_until = NULL, grace_until = carillon_now() + make_interval(secs => %s)
+SET target_ids = %b::uuid[], lease_until = NULL, grace_until = carillon_now() + make_interval(secs => %s)
 WHERE id = %s
 """
 

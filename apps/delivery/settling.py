@@ -60,8 +60,8 @@ INSERT INTO notifications_deliveryattempt AS a
     (id, target_id, number, provider, worker, started_at, finished_at, outcome, code, provider_message_id)
 SELECT id, target_id, number, %s, %s, started_at, CASE WHEN seen THEN carillon_now() END,
        outcome, code, message_id
-FROM unnest(%s::uuid[], %s::uuid[], %s::smallint[], %s::timestamptz[], %s::boolean[], %s::text[], %s::text[],
-            %s::text[]) AS g(id, target_id, number, started_at, seen, outcome, code, message_id)
+FROM unnest(%b::uuid[], %b::uuid[], %b::smallint[], %b::timestamptz[], %b::boolean[], %b::text[], %b::text[],
+            %b::text[]) AS g(id, target_id, number, started_at, seen, outcome, code, message_id)
 ON CONFLICT (id) DO UPDATE
 SET outcome = excluded.outcome, code = excluded.code, finished_at = excluded.finished_at,
     provider_message_id = excluded.provider_message_id

@@ -63,8 +63,8 @@ WHERE lease_until < carillon_now() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 
 _OF_CLAIM = """
 SELECT t.id, t.notification_id, t.user_id, t.channel, t.lane, t.address, t.attempts, t.attempts_allowed,
-       t.expires_at, t.created_at
-FROM unnest(%s::uuid[]) AS g(id) JOIN notifications_notificationtarget t ON t.id = g.id
+       t.expires_at, 0
+FROM unnest(%b::uuid[]) AS g(id) JOIN notifications_notificationtarget t ON t.id = g.id
 WHERE t.claim_id = %s AND t.status = %s ORDER BY t.id
 """
 
@@ -138,7 +138,7 @@ def _judge(targets: list[Claimed], now: datetime) -> None:
 
 
 _DUE_LANES = """
-SELECT lane FROM unnest(%s::text[]) AS l(lane)
+SELECT lane FROM unnest(%b::text[]) AS l(lane)
 WHERE EXISTS (
     SELECT 1 FROM notifications_notificationtarget t
     WHERE t.lane = l.lane AND t.next_attempt_at <= carillon_now()

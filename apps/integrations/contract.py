@@ -81,7 +81,7 @@ class Adapter(ABC):
     def send_batch(self, messages: Sequence[Message]) -> AsyncIterator[Outcomes]:
         """Send up to `batch_size` messages; yield each one's outcome exactly once, in groups, as known."""
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027  (most have something to close, none has to)
         """Close what is pooled."""
 
 

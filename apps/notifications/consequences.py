@@ -28,7 +28,7 @@ class Move(Protocol):
 
 _OPEN = """
 INSERT INTO notifications_deadletter (target_id, organization_id, reason, resolution)
-SELECT target_id, organization_id, reason, '' FROM unnest(%s::uuid[], %s::bigint[], %s::text[])
+SELECT target_id, organization_id, reason, '' FROM unnest(%b::uuid[], %b::bigint[], %b::text[])
   AS g(target_id, organization_id, reason)
 ON CONFLICT DO NOTHING
 """
@@ -37,7 +37,7 @@ _CLOSE = """
 UPDATE notifications_deadletter SET resolved_at = carillon_now(), resolution = %s, resolved_by_id = %s
 WHERE id IN (
     SELECT id FROM notifications_deadletter
-    WHERE target_id = ANY(%s::uuid[]) AND resolved_at IS NULL ORDER BY id FOR UPDATE
+    WHERE target_id = ANY(%b::uuid[]) AND resolved_at IS NULL ORDER BY id FOR UPDATE
 )
 """
 
@@ -66,7 +66,7 @@ _SUMMARISE = f"""
 UPDATE notifications_notificationsummary s
 SET planned = s.planned + g.planned, {", ".join(f"{c} = s.{c} + g.{c}" for c in COUNTED)}
 FROM (
-    SELECT * FROM unnest(%s::uuid[], %s::int[], {", ".join(["%s::int[]"] * len(COUNTED))})
+    SELECT * FROM unnest(%b::uuid[], %b::int[], {", ".join(["%b::int[]"] * len(COUNTED))})
       AS g(id, planned, {_COLUMNS})
 ) g
 WHERE s.notification_id = g.id

@@ -42,7 +42,7 @@ class Rendered:
 
 _LOAD = """
 SELECT id, title, body, content, payload
-FROM notifications_notification WHERE id = ANY(%s::uuid[])
+FROM notifications_notification WHERE id = ANY(%b::uuid[])
 """
 _cache: OrderedDict[UUID, Content] = OrderedDict()
 
@@ -62,7 +62,7 @@ def load(ids: Collection[UUID]) -> dict[UUID, Content]:
 
 _RECIPIENTS = """
 SELECT id, coalesce(external_id, ''), name, email, phone, language, timezone
-FROM users_user WHERE id = ANY(%s::bigint[])
+FROM users_user WHERE id = ANY(%b::bigint[])
 """
 
 

@@ -19,7 +19,7 @@ INBOX_GROUP = "inbox"  # every socket server listens; the hint names who has new
 # The numbers are given out under the lock of the person's state row, taken in the order of user ids.
 _ADD = """
 WITH given AS MATERIALIZED (
-    SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::uuid[], %s::text[], %s::text[])
+    SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::uuid[], %b::text[], %b::text[])
       AS g(target_id, user_id, notification_id, title, body)
 ), heads AS (
     INSERT INTO notifications_inboxstate AS s (user_id, head)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -48,7 +48,7 @@ class InboxView(APIView):
     """The inbox of the person who asks; nobody can ask for another's."""
 
     authentication_classes = [UserTokenAuthentication, SessionAuthentication]
-    permission_classes: ClassVar[list[Any]] = [IsPerson]
+    permission_classes = [IsPerson]
 
     @extend_schema(
         operation_id="inbox_list",

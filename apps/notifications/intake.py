@@ -126,16 +126,16 @@ INSERT INTO notifications_notification (
 SELECT id, organization_id, client_id, title, body, template, content, payload,
        string_to_array(channels, ','), all_channels,
        priority, bulk, scheduled_at, expires_at, max_attempts, related_type, related_id, metadata, recipients
-FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
-            %s::jsonb[], %s::text[], %s::boolean[], %s::text[], %s::boolean[], %s::timestamptz[],
-            %s::timestamptz[], %s::smallint[], %s::text[], %s::text[], %s::jsonb[], %s::int[])
+FROM unnest(%b::uuid[], %b::bigint[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::jsonb[],
+            %b::jsonb[], %b::text[], %b::boolean[], %b::text[], %b::boolean[], %b::timestamptz[],
+            %b::timestamptz[], %b::smallint[], %b::text[], %b::text[], %b::jsonb[], %b::int[])
   AS g(id, organization_id, client_id, title, body, template, content, payload, channels, all_channels,
        priority, bulk, scheduled_at, expires_at, max_attempts, related_type, related_id, metadata, recipients)
 """
 
 _SUMMARY = """
 INSERT INTO notifications_notificationsummary (notification_id, planned, {columns})
-SELECT id, 0, {zeros} FROM unnest(%s::uuid[]) AS g(id)
+SELECT id, 0, {zeros} FROM unnest(%b::uuid[]) AS g(id)
 """.format(
     columns=", ".join(status.value for status in consequences.COUNTED),
     zeros=", ".join("0" for _ in consequences.COUNTED),

@@ -1,0 +1,60 @@
+"""A page on which a person reads what was accepted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from apps.integrations.simulator.ledger import Ledger
+
+STATIC = Path(__file__).parent / "static"
+# Nothing from elsewhere and no inline scripts; inline styles are for the mails, which inherit this in
+# their sandboxed frames.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def routes(ledger: Ledger) -> list[web.RouteDef]:
+    """The page, its two files, and what it polls."""
+
+    async def messages(request: web.Request) -> web.Response:
+        found = [line for line in reversed(ledger.recent) if _wanted(line, request)]
+        body = orjson.dumps({"accepted": ledger.seq, "channels": ledger.channels, "messages": found})
+        return web.Response(body=body, content_type="application/json", headers=HEADERS)
+
+    return [
+        web.get("/", _file("outbox.html", "text/html")),
+        web.get("/outbox.css", _file("outbox.css", "text/css")),
+        web.get("/outbox.js", _file("outbox.js", "text/javascript")),
+        web.get("/messages", messages),
+    ]
+
+
+def _wanted(line: dict[str, object], request: web.Request) -> bool:
+    """By the query: `after` (a sequence number), `channel`, `address` (a part of one)."""
+    query = request.query
+    after, address = query.get("after", ""), query.get("address", "").strip().lower()
+    return (
+        (not after.isdecimal() or int(str(line["seq"])) > int(after))
+        and query.get("channel", "") in ("", line["channel"])
+        and address in str(line["address"]).lower()
+    )
+
+
+def _file(name: str, content_type: str) -> Handler:
+    text = (STATIC / name).read_text()
+
+    async def serve(_request: web.Request) -> web.Response:
+        return web.Response(text=text, content_type=content_type, headers=HEADERS)
+
+    return serve
