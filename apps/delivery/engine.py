@@ -22,7 +22,7 @@ from project import db, ids, loop, queues
 
 logger = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.01  # outcomes that come within this of each other are settled together
+GATHER_SECONDS = 0.05  # outcomes that come within this of the first are settled together
 
 
 def work(lane: str) -> int:
@@ -158,6 +158,7 @@ def _next_group(
             return group, not group
         if outcomes is None:
             return group, True
+        if not group:
+            until = min(deadline, time.monotonic() + GATHER_SECONDS)
         group += outcomes
-        until = min(deadline, time.monotonic() + GATHER_SECONDS)
     return group, False
