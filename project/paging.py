@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -63,19 +63,45 @@ class Page:
 
 
 def paginate(
-    query: Mapping[str, str], rows: QuerySet[Any, Any], column: str, *, newest_first: bool = True
+    query: Mapping[str, str],
+    rows: QuerySet[Any, Any],
+    column: str,
+    *,
+    newest_first: bool = True,
+    errors: Sequence[Mapping[str, str]] = (),
 ) -> Page:
     """The page these query parameters ask for, or a 400 problem that names every bad one.
 
     column: unique among `rows` and indexed in that order; a field of the model itself. `rows` has no
-    order of its own and may be of models or of `values()` that include the column.
+    order of its own and may be of models or of `values()` that include the column. errors: of the view's
+    own parameters, to be told together with these.
     """
-    asked = _asked(query, rows, column)
+
+    def read(key: Any, backwards: bool, limit: int) -> list[Any]:
+        descending = newest_first != backwards
+        beyond = rows if key is None else rows.filter(**{f"{column}__{'lt' if descending else 'gt'}": key})
+        return list(beyond.order_by(f"-{column}" if descending else column)[:limit])
+
+    parse = rows.model._meta.get_field(column).to_python
+    return paginate_by(query, read, column=column, parse=parse, errors=errors)
+
+
+def paginate_by(
+    query: Mapping[str, str],
+    read: Callable[[Any, bool, int], list[Any]],
+    *,
+    column: str,
+    parse: Callable[[str], Any],
+    errors: Sequence[Mapping[str, str]] = (),
+) -> Page:
+    """As `paginate`, for rows that are not a queryset.
+
+    read: takes the key to go on from (None: from the start), whether backwards, and how many at most; it
+    returns rows from there on, in the direction of reading. parse: the key from its text, or ValueError.
+    """
+    asked = _asked(query, column, parse, list(errors))
     backwards = asked.before is not None
-    descending = newest_first != backwards
-    if (key := asked.before if backwards else asked.after) is not None:
-        rows = rows.filter(**{f"{column}__{'lt' if descending else 'gt'}": key})
-    found = list(rows.order_by(f"-{column}" if descending else column)[: asked.page_size + 1])
+    found = read(asked.before if backwards else asked.after, backwards, asked.page_size + 1)
     more = len(found) > asked.page_size
     items = found[: asked.page_size]
     if backwards:
@@ -99,14 +125,15 @@ class _Asked:
     page_size: int
 
 
-def _asked(query: Mapping[str, str], rows: QuerySet[Any, Any], column: str) -> _Asked:
-    errors: list[dict[str, str]] = []
+def _asked(
+    query: Mapping[str, str], column: str, parse: Callable[[str], Any], errors: list[Mapping[str, str]]
+) -> _Asked:
     keys: dict[str, Any] = {}
     for name in ("after", "before"):
         keys[name] = None
         if name in query:
             try:
-                keys[name] = _key_of(query[name], rows, column)
+                keys[name] = parse(decode_cursor(column, query[name]))
             except (ValueError, ValidationError):
                 errors.append(field_error(name, "invalid_cursor", "This is not a cursor of this list."))
     if "after" in query and "before" in query:
@@ -145,10 +172,6 @@ def decode_cursor(column: str, cursor: str) -> str:
     if name != column or encode_cursor(column, key) != cursor:
         raise ValueError(cursor)
     return key
-
-
-def _key_of(cursor: str, rows: QuerySet[Any, Any], column: str) -> Any:
-    return rows.model._meta.get_field(column).to_python(decode_cursor(column, cursor))
 
 
 def _cursor_of(item: Any, column: str) -> str:

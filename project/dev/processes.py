@@ -59,8 +59,8 @@ class Processes:
     def beat(self) -> Process:
         return self.start("beat", "-m", "celery", "-A", "project.celery", "beat", "--loglevel=WARNING")
 
-    def api(self, port: int, *, workers: int = 1) -> Process:
-        serve = ("-m", "project.serve", "--port", str(port), "--workers", str(workers))
+    def api(self, port: int, *, workers: int = 1, app: str = "project.wsgi:application") -> Process:
+        serve = ("-m", "project.serve", "--port", str(port), "--workers", str(workers), "--app", app)
         return self.start("api", *serve)
 
     def sockets(self, port: int) -> Process:

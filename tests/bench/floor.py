@@ -20,8 +20,9 @@ BATCH = {"email": 500, "in_app": 500, "sms": 128}
 
 # A UUIDv7 made by SQL; the last byte is zero, as in ours.
 _ID = """
-overlay(overlay(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
-        || substr(replace(gen_random_uuid()::text, '-', ''), 13) PLACING '7' FROM 13) PLACING '00' FROM 31)::uuid
+overlay(overlay(
+    lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
+    || substr(replace(gen_random_uuid()::text, '-', ''), 13) PLACING '7' FROM 13) PLACING '00' FROM 31)::uuid
 """
 
 _PLAN = f"""

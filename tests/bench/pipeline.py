@@ -13,8 +13,8 @@ RUNS = {"email": (100_000, 3), "in_app": (20_000, 2), "sms": (10_000, 2)}
 SLOWEST = 300  # seconds one run may take
 BODY = (
     "Hello {{ recipient.name }},\n\nyour order {{ order }} has left our warehouse and should reach you on "
-    "{{ day }}. You can follow it under https://shop.example/orders/{{ order }}?c={{ recipient.external_id }}."
-    "\n\nThank you for shopping with us.\nYour team"
+    "{{ day }}. You can follow it under https://shop.example/orders/{{ order }}?c="
+    "{{ recipient.external_id }}.\n\nThank you for shopping with us.\nYour team"
 )
 CONTENT = {"subject": "{{ recipient.name }}, your order is on its way", "body": BODY, "html": ""}
 
@@ -65,12 +65,14 @@ def warm_up(channel: str, user_ids: list[int]) -> None:
     from apps.notifications.intake import Order
 
     for _ in range(5):
-        id = intake.accept_audience(Order(organization_id=1, channels=[channel], title="Warm", keep_lane=True), user_ids)
+        id = intake.accept_audience(
+            Order(organization_id=1, channels=[channel], title="Warm", keep_lane=True), user_ids
+        )
         wait_until_settled(id, len(user_ids))
 
 
 def wait_until_settled(id: object, targets: int) -> None:
-    """Poll, ringing for what is due like the sweeper, until so many targets are settled. Raises TimeoutError."""
+    """Poll, ringing for what is due like the sweeper, until so many are settled. Raises TimeoutError."""
     from apps.delivery.sweeper import due_lanes
     from project import db, queues
 
