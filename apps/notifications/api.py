@@ -57,11 +57,11 @@ class NotificationsView(APIView):
         wanted = parse(NotificationInput, request.data)
         lanes: set[str] = set()
 
-        def effect() -> tuple[int, dict[str, Any]]:
-            (resolved,) = resolve(caller, [wanted])
+        def effect(now: datetime) -> tuple[int, dict[str, Any]]:
+            (resolved,) = resolve(caller, [wanted], now)
             if isinstance(resolved, list):
                 raise invalid(resolved)
-            (accepted,) = intake.accept([resolved])
+            (accepted,) = intake.accept([resolved], now)
             lanes.update(accepted.lanes)
             return 202, representations.accepted(accepted)
 
@@ -163,8 +163,8 @@ class BulkView(APIView):
         rows = parse(BulkInput, request.data).notifications
         lanes: set[str] = set()
 
-        def effect() -> tuple[int, dict[str, Any]]:
-            results, rung = accept_rows(caller, rows)
+        def effect(now: datetime) -> tuple[int, dict[str, Any]]:
+            results, rung = accept_rows(caller, rows, now)
             lanes.update(rung)
             return 202, results
 
@@ -173,13 +173,13 @@ class BulkView(APIView):
         return response
 
 
-def accept_rows(caller: Caller, rows: list[dict[str, Any]]) -> tuple[dict[str, Any], set[str]]:
+def accept_rows(caller: Caller, rows: list[dict[str, Any]], now: datetime) -> tuple[dict[str, Any], set[str]]:
     """Accept each row that is right; `BulkOutput` and the lanes to ring."""
     wanted, errors = _parsed(rows)
-    resolved = dict(zip(wanted, resolve(caller, list(wanted.values())), strict=True)) if wanted else {}
+    resolved = dict(zip(wanted, resolve(caller, list(wanted.values()), now), strict=True)) if wanted else {}
     errors |= {index: one for index, one in resolved.items() if isinstance(one, list)}
     good = {index: one for index, one in resolved.items() if not isinstance(one, list)}
-    accepted = dict(zip(good, intake.accept(list(good.values())), strict=True)) if good else {}
+    accepted = dict(zip(good, intake.accept(list(good.values()), now), strict=True)) if good else {}
     results = [
         {"index": index, "status": "rejected", "errors": errors[index]}
         if index in errors

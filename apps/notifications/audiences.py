@@ -8,6 +8,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from apps.notifications import planning, transitions
+from apps.notifications.models import SUMMARY_ABOVE
 from apps.notifications.planning import Wish
 from apps.notifications.statuses import Status
 from apps.users import people
@@ -20,7 +21,8 @@ RETURNING notification_id, user_ids
 """
 _MORE = "SELECT EXISTS (SELECT 1 FROM notifications_audiencechunk)"
 _WISH = """
-SELECT id, organization_id, channels, all_channels, priority, bulk, scheduled_at, expires_at, max_attempts
+SELECT id, organization_id, recipient_count, channels, all_channels, priority, bulk, scheduled_at, expires_at,
+       max_attempts
 FROM notifications_notification WHERE id = %s
 """
 
@@ -41,8 +43,8 @@ def plan_chunk() -> bool:
 
 def _plan(notification_id: UUID, user_ids: list[int]) -> set[str]:
     names = ("channels", "all_channels", "priority", "bulk", "scheduled_at", "expires_at", "max_attempts")
-    ((id, organization_id, *values),) = db.rows(_WISH, [notification_id])
+    ((id, organization_id, recipients, *values),) = db.rows(_WISH, [notification_id])
     wish = Wish(notification_id=id, organization_id=organization_id, **dict(zip(names, values, strict=True)))
     targets = planning.plan(wish, people.find(organization_id, ids=user_ids), clock.now())
-    transitions.create(targets)
+    transitions.create(targets, summarised={id} if recipients * len(wish.channels) > SUMMARY_ABOVE else ())
     return {target.lane for target in targets if target.status is Status.QUEUED}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -16,22 +17,28 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.notifications.caller import Caller
-from project import db
+from project import clock, db
 from project.api import Problem, field_error
 
 _MOST = 255
+_SECONDS = settings.IDEMPOTENCY_KEPT.total_seconds()
 
-_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
-_FIND = """
-SELECT fingerprint, status_code, body FROM notifications_idempotencykey
-WHERE client_id = %s AND key = %s AND created_at > carillon_now() - make_interval(secs => %s)
+# Whether the key's lock is free, the transaction's time, and what is kept under the key. A request that
+# commits between this statement's snapshot and its lock is not seen here; it is, by _KEEP.
+_LOOK = """
+SELECT pg_try_advisory_xact_lock(hashtextextended(%(client)s || ':' || %(key)s, 0)), carillon_now(),
+       k.fingerprint, k.status_code, k.body
+FROM (SELECT 1) AS one LEFT JOIN notifications_idempotencykey k
+  ON k.client_id = %(client)s::bigint AND k.key = %(key)s
+ AND k.created_at > carillon_now() - make_interval(secs => %(seconds)s)
 """
 _KEEP = """
-INSERT INTO notifications_idempotencykey (client_id, key, fingerprint, status_code, body)
+INSERT INTO notifications_idempotencykey AS k (client_id, key, fingerprint, status_code, body)
 VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT (client_id, key) DO UPDATE
 SET fingerprint = excluded.fingerprint, status_code = excluded.status_code, body = excluded.body,
     created_at = carillon_now()
+WHERE k.created_at <= carillon_now() - make_interval(secs => %s)
 """
 _FORGET = """
 DELETE FROM notifications_idempotencykey WHERE (client_id, key) IN (
@@ -42,8 +49,9 @@ DELETE FROM notifications_idempotencykey WHERE (client_id, key) IN (
 """
 
 
-def once(request: Request, caller: Caller, effect: Callable[[], tuple[int, Any]]) -> Response:
-    """Run the effect in one transaction, once per key; it returns the status code and the answer.
+def once(request: Request, caller: Caller, effect: Callable[[datetime], tuple[int, Any]]) -> Response:
+    """Run the effect in one transaction, once per key. It takes the transaction's time and returns the status
+    code and the answer.
 
     Without the header, just in one transaction. Raises Problem 400, 409 or 422; an effect that raises leaves
     nothing behind, not even the key.
@@ -51,17 +59,18 @@ def once(request: Request, caller: Caller, effect: Callable[[], tuple[int, Any]]
     key = request.headers.get("Idempotency-Key")
     if key is None:
         with db.one_transaction():
-            status_code, answer = effect()
+            status_code, answer = effect(clock.now())
         return Response(answer, status_code)
     _check(key)
     print_ = fingerprint(request)
     with db.one_transaction():
-        kept = _kept(caller, key, print_)
+        now, kept = _look(caller, key, print_)
         if kept is not None:
             return Response(kept[1], kept[0], headers={"Idempotency-Replayed": "true"})
-        status_code, answer = effect()
+        status_code, answer = effect(now)
         body = orjson.dumps(answer, option=orjson.OPT_UTC_Z)
-        db.execute(_KEEP, [caller.client_id, key, print_, status_code, body])
+        if not db.execute(_KEEP, [caller.client_id, key, print_, status_code, body, _SECONDS]):
+            raise _in_use()  # and take back the effect: somebody else's was first
     return Response(body, status_code)
 
 
@@ -73,7 +82,7 @@ def fingerprint(request: Request) -> bytes:
 
 def forget_old(limit: int) -> int:
     """Drop keys past their time; how many."""
-    return db.execute(_FORGET, [settings.IDEMPOTENCY_KEPT.total_seconds(), limit])
+    return db.execute(_FORGET, [_SECONDS, limit])
 
 
 def _check(key: str) -> None:
@@ -82,20 +91,19 @@ def _check(key: str) -> None:
         raise Problem(400, "invalid_request", "The Idempotency-Key is not usable.", errors=[error])
 
 
-def _kept(caller: Caller, key: str, print_: bytes) -> tuple[int, bytes] | None:
-    """The kept answer, or None for the first request with this key, whose lock is now ours."""
-    ((free,),) = db.rows(_LOCK, [f"{caller.client_id}:{key}"])
+def _in_use() -> Problem:
+    text = "A request with this Idempotency-Key is being processed."
+    return Problem(409, "idempotency_key_in_use", text, headers={"Retry-After": "1"})
+
+
+def _look(caller: Caller, key: str, print_: bytes) -> tuple[datetime, tuple[int, bytes] | None]:
+    """Take the key's lock until the transaction ends; its time, and the answer kept under the key if any."""
+    values = {"client": str(caller.client_id), "key": key, "seconds": _SECONDS}
+    ((free, now, kept_print, status_code, body),) = db.rows(_LOOK, values)
     if not free:
-        raise Problem(
-            409,
-            "idempotency_key_in_use",
-            "A request with this Idempotency-Key is being processed.",
-            headers={"Retry-After": "1"},
-        )
-    found = db.rows(_FIND, [caller.client_id, key, settings.IDEMPOTENCY_KEPT.total_seconds()])
-    if not found:
-        return None
-    kept_print, status_code, body = found[0]
+        raise _in_use()
+    if kept_print is None:
+        return now, None
     if bytes(kept_print) != print_:
         raise Problem(422, "idempotency_key_reused", "This Idempotency-Key was used with another request.")
-    return status_code, bytes(body)
+    return now, (status_code, bytes(body))

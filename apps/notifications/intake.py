@@ -62,12 +62,12 @@ class Accepted:
         return {target.lane for target in self.targets if target.status is Status.QUEUED}
 
 
-def accept(orders: Sequence[tuple[Order, Sequence[Person]]]) -> list[Accepted]:
-    """Write notifications and their targets, in the caller's transaction: four statements for any number."""
-    now = clock.now()
+def accept(orders: Sequence[tuple[Order, Sequence[Person]]], now: datetime) -> list[Accepted]:
+    """Write notifications and their targets, in the caller's transaction: two statements for any number, and
+    two more where there are big ones. now: the transaction's time."""
     accepted = [_accepted(order, people, now) for order, people in orders]
-    _insert(accepted)
-    transitions.create([target for one in accepted for target in one.targets])
+    big = _insert(accepted)
+    transitions.create([target for one in accepted for target in one.targets], summarised=big)
     return accepted
 
 
@@ -142,12 +142,14 @@ SELECT id, 0, {zeros} FROM unnest(%b::uuid[]) AS g(id)
 )
 
 
-def _insert(accepted: Sequence[Accepted]) -> None:
+def _insert(accepted: Sequence[Accepted]) -> set[UUID]:
+    """Write the notifications; those whose summary is kept."""
     columns = zip(*map(_row, accepted), strict=True)
     db.execute(_INSERT, [list(column) for column in columns])
-    summarised = [one.id for one in accepted if one.recipients * len(one.order.channels) > SUMMARY_ABOVE]
-    if summarised:
-        db.execute(_SUMMARY, [summarised])
+    big = {one.id for one in accepted if one.recipients * len(one.order.channels) > SUMMARY_ABOVE}
+    if big:
+        db.execute(_SUMMARY, [list(big)])
+    return big
 
 
 def _row(one: Accepted) -> tuple[object, ...]:

@@ -165,6 +165,7 @@ class DeadLetter(models.Model):
     resolution = models.CharField(max_length=20, blank=True)  # "re-driven", or the receipt's proof
 
     class Meta:
+        permissions = [("redrive_deadletter", "Can re-drive what failed or is dead")]
         constraints = [
             models.UniqueConstraint(
                 fields=["target"], name="dead_letter_one_open", condition=Q(resolved_at__isnull=True)
@@ -173,7 +174,8 @@ class DeadLetter(models.Model):
         indexes = [
             models.Index(  # the admin's list
                 fields=["-id"], name="dead_letter_open", condition=Q(resolved_at__isnull=True)
-            )
+            ),
+            models.Index(fields=["target"], name="dead_letter_of_target"),  # its whole story
         ]
 
     def __str__(self) -> str:

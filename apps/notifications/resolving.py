@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from apps.content.models import NotificationTemplate
 from apps.notifications.caller import Caller
@@ -11,7 +12,6 @@ from apps.notifications.schemas import NotificationInput, times_wrong
 from apps.users import people
 from apps.users.people import Person
 from apps.users.schemas import UserInput
-from project import clock
 from project.api import field_error
 from project.queues import CHANNELS
 
@@ -58,10 +58,9 @@ class _People:
         return list({self._known[key].id: self._known[key] for key in keys}.values())
 
 
-def resolve(caller: Caller, requests: Sequence[NotificationInput]) -> list[Resolved | Errors]:
-    """Each request's order and people, or its errors. Three statements for any number of requests, and one
-    more where they bring users along; nothing is written for a request with errors."""
-    now = clock.now()
+def resolve(caller: Caller, requests: Sequence[NotificationInput], now: datetime) -> list[Resolved | Errors]:
+    """Each request's order and people, or its errors. One statement for any number of requests, one more for
+    templates and one for users they bring along; nothing is written for a request with errors."""
     everyone = _People(caller.organization_id, requests)
     templates = _templates(caller.organization_id, {r.template for r in requests if r.template is not None})
     errors = [

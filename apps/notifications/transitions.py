@@ -10,7 +10,7 @@ Rows are locked in the order of their ids, then the summaries, last, in the orde
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -118,12 +118,16 @@ _CREATED = attrgetter(
 )
 
 
-def create(targets: Sequence[Planned]) -> None:
-    """– → queued, held or skipped: the targets as planned. Inside the transaction of what asked for them."""
+def create(targets: Sequence[Planned], *, summarised: Collection[UUID]) -> None:
+    """– → queued, held or skipped: the targets as planned. Inside the transaction of what asked for them.
+
+    summarised: the notifications among theirs whose summary is kept.
+    """
     if not targets:
         return
     db.execute(_CREATE, [list(column) for column in zip(*map(_CREATED, targets), strict=True)])
-    consequences.summarise((t.notification_id, None, t.status.value) for t in targets)
+    counted = (t for t in targets if t.notification_id in summarised)
+    consequences.summarise((t.notification_id, None, t.status.value) for t in counted)
 
 
 # The oldest due rows, and a fifth from the newest: so that what has just come due (a retry, a small
@@ -233,7 +237,7 @@ def _move(name: str, ids: Iterable[UUID], sets: str, *, where: str = "", **param
 
 
 _QUEUED_NOW = "next_attempt_at = carillon_now(), held_until = NULL, claim_id = NULL, settled_at = NULL"
-_SETTLED_NOW = "next_attempt_at = NULL, held_until = NULL, settled_at = carillon_now()"
+_SETTLED_NOW = "next_attempt_at = NULL, held_until = NULL, claim_id = NULL, settled_at = carillon_now()"
 
 
 def release(ids: Iterable[UUID]) -> list[Moved]:
@@ -253,7 +257,7 @@ def give_back(ids: Iterable[UUID], claim_id: int) -> list[Moved]:
 
 def accept(ids: Iterable[UUID]) -> list[Moved]:
     """→ sent: the provider did accept it, learned late. Closes an open dead letter."""
-    moved = _move("accept", ids, f"{_SETTLED_NOW}, claim_id = NULL, reason = '', sent_at = carillon_now()")
+    moved = _move("accept", ids, f"{_SETTLED_NOW}, reason = '', sent_at = carillon_now()")
     consequences.close_dead_letters(moved, "accepted")
     return moved
 
@@ -266,23 +270,21 @@ def repeat_unknown(ids: Iterable[UUID], *, at: datetime, reason: str) -> list[Mo
 
 def bury_unknown(ids: Iterable[UUID], *, reason: str) -> list[Moved]:
     """unknown → dead: whether to repeat is left to a person."""
-    moved = _move("bury_unknown", ids, f"{_SETTLED_NOW}, claim_id = NULL, reason = %(reason)s", reason=reason)
+    moved = _move("bury_unknown", ids, f"{_SETTLED_NOW}, reason = %(reason)s", reason=reason)
     consequences.open_dead_letters(moved, {move.id: reason for move in moved})
     return moved
 
 
 def deliver(ids: Iterable[UUID]) -> list[Moved]:
     """→ delivered: a receipt proves it. May overtake `sent`; closes an open dead letter."""
-    moved = _move(
-        "deliver", ids, f"{_SETTLED_NOW}, claim_id = NULL, reason = '', delivered_at = carillon_now()"
-    )
+    moved = _move("deliver", ids, f"{_SETTLED_NOW}, reason = '', delivered_at = carillon_now()")
     consequences.close_dead_letters(moved, "delivered")
     return moved
 
 
 def bounce(ids: Iterable[UUID], *, reason: str) -> list[Moved]:
     """sent, unknown → failed: a receipt says that it never arrived."""
-    sets = f"{_SETTLED_NOW}, claim_id = NULL, bounced_at = carillon_now(), reason = %(reason)s"
+    sets = f"{_SETTLED_NOW}, bounced_at = carillon_now(), reason = %(reason)s"
     return _move("bounce", ids, sets, reason=reason)
 
 
@@ -303,7 +305,8 @@ def skip(ids: Iterable[UUID], *, reason: str) -> list[Moved]:
 
 def redrive(ids: Iterable[UUID], *, more_attempts: int, by: int | None) -> list[Moved]:
     """failed, dead → queued: a person tries again. Attempts never fall; what is allowed rises."""
-    sets = f"{_QUEUED_NOW}, reason = '', attempts_allowed = least(attempts + %(more)s, 255), sent_at = NULL"
+    sets = f"""{_QUEUED_NOW}, reason = '', sent_at = NULL,
+    attempts_allowed = greatest(attempts_allowed, least(attempts + %(more)s, 255))"""
     moved = _move("redrive", ids, sets, where="AND attempts < 255", more=more_attempts)
     consequences.close_dead_letters(moved, "re-driven", by)
     return moved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from typing import ClassVar
 
@@ -28,8 +29,8 @@ class Organization(models.Model):
 
 
 class UserManager(BaseUserManager["User"]):
-    def create_superuser(self, login: str, password: str, **fields: object) -> User:
-        """An administrator of the default organization, for the admin's pages."""
+    def create_superuser(self, login: str, password: str | None = None, **fields: object) -> User:
+        """An administrator of the default organization, for the admin's pages; no password, no way in."""
         user = User(login=login, is_staff=True, is_superuser=True, **fields)
         user.set_password(password)
         user.save()
@@ -39,7 +40,11 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractBaseUser, PermissionsMixin):
     """A person who receives notifications; with a `login` also one who may use the admin."""
 
-    organization = models.ForeignKey(Organization, models.PROTECT, default=DEFAULT_ORGANIZATION_ID)
+    # No index of its own: the unique one below begins with it, and a planner that takes the table for small
+    # would read the whole organization by it.
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, default=DEFAULT_ORGANIZATION_ID, db_index=False
+    )
     external_id = models.CharField(
         max_length=200,
         null=True,
@@ -64,7 +69,15 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["organization", "external_id"], name="user_external_id"),
+            models.UniqueConstraint(
+                fields=["organization", "external_id"],
+                name="user_external_id",
+                opclasses=["int8_ops", "varchar_pattern_ops"],  # also for the search below
+            ),
+        ]
+        indexes = [  # the admin's search, by the beginning of each
+            models.Index(fields=["email"], name="user_search_email", opclasses=["varchar_pattern_ops"]),
+            models.Index(fields=["phone"], name="user_search_phone", opclasses=["varchar_pattern_ops"]),
         ]
 
     def __str__(self) -> str:
@@ -97,6 +110,9 @@ class ServiceClient(models.Model):
         return self.name
 
 
+_KEY_FORM = re.compile(r"(ck_[0-9a-f]{8})_[A-Za-z0-9_-]{43}")
+
+
 class ApiKey(models.Model):
     """A secret of a service: only its hash is kept, the key itself is shown once."""
 
@@ -113,17 +129,30 @@ class ApiKey(models.Model):
     @classmethod
     def issue(cls, client: ServiceClient, scopes: list[str] | None = None) -> tuple[ApiKey, str]:
         """A new key and its secret text, which exists nowhere else from here on."""
-        prefix = "ck_" + secrets.token_hex(4)
-        text = f"{prefix}_{secrets.token_urlsafe(32)}"
-        key = cls(client=client, prefix=prefix, digest=cls.hash(text))
+        key = cls(client=client)
+        text = key.make_secret()
         if scopes is not None:
             key.scopes = scopes
         key.save()
         return key, text
+
+    def make_secret(self) -> str:
+        """Give an unsaved key its secret; the text is returned and not kept."""
+        self.prefix = "ck_" + secrets.token_hex(4)
+        text = f"{self.prefix}_{secrets.token_urlsafe(32)}"
+        self.digest = self.hash(text)
+        return text
+
+    @staticmethod
+    def prefix_of(text: str) -> str | None:
+        """The prefix of a text that has the form of a key, else None."""
+        form = _KEY_FORM.fullmatch(text)
+        return form[1] if form else None
 
     @staticmethod
     def hash(text: str) -> str:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def matches(self, text: str) -> bool:
+        """Whether this is the key's secret, in a time that does not tell how nearly."""
         return hmac.compare_digest(self.digest, self.hash(text))

@@ -1,5 +1,13 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from apps.users import schema  # noqa: F401  # registers how callers authenticate
+from apps.users.api import TokensView, UsersView, UserView
+
+urlpatterns: list[URLPattern] = [
+    path("users/", UsersView.as_view(), name="users"),
+    # `path`, so that an external_id may have slashes in it (URLs and URNs are used as such)
+    path("users/<path:external_id>/", UserView.as_view(), name="user"),
+    path("tokens/", TokensView.as_view(), name="tokens"),
+]

@@ -190,7 +190,8 @@ class Migration(migrations.Migration):
                 ('target', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='dead_letters', to='notifications.notificationtarget')),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('resolved_at__isnull', True)), fields=['-id'], name='dead_letter_open')],
+                'permissions': [('redrive_deadletter', 'Can re-drive what failed or is dead')],
+                'indexes': [models.Index(condition=models.Q(('resolved_at__isnull', True)), fields=['-id'], name='dead_letter_open'), models.Index(fields=['target'], name='dead_letter_of_target')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('resolved_at__isnull', True)), fields=('target',), name='dead_letter_one_open')],
             },
         ),

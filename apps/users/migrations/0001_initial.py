@@ -70,10 +70,14 @@ class Migration(migrations.Migration):
                 ('updated_at', models.DateTimeField(db_default=project.clock.Now())),
                 ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
                 ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
-                ('organization', models.ForeignKey(default=1, on_delete=django.db.models.deletion.PROTECT, to='users.organization')),
+                ('organization', models.ForeignKey(db_index=False, default=1, on_delete=django.db.models.deletion.PROTECT, to='users.organization')),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('organization', 'external_id'), name='user_external_id')],
+                'constraints': [models.UniqueConstraint(fields=('organization', 'external_id'), name='user_external_id', opclasses=['int8_ops', 'varchar_pattern_ops'])],
+                'indexes': [
+                    models.Index(fields=['email'], name='user_search_email', opclasses=['varchar_pattern_ops']),
+                    models.Index(fields=['phone'], name='user_search_phone', opclasses=['varchar_pattern_ops']),
+                ],
             },
         ),
         migrations.RunPython(make_default_organization, migrations.RunPython.noop),
