@@ -30,7 +30,7 @@ from apps.notifications.resolving import Errors, resolve
 from apps.notifications.schemas import MAX_BULK, NotificationInput
 from apps.users.models import Scope
 from project import paging, queues
-from project.api import PROBLEMS, field_errors, invalid, parse
+from project.api import PROBLEMS, body_of, field_errors, invalid, parse
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -54,7 +54,7 @@ class NotificationsView(APIView):
     def post(self, request: Request) -> Response:
         """Accept a notification. The 202 means it is committed; each target says what was decided for it."""
         caller = caller_of(request)
-        wanted = parse(NotificationInput, request.data)
+        wanted = body_of(NotificationInput, request)
         lanes: set[str] = set()
 
         def effect(now: datetime) -> tuple[int, dict[str, Any]]:
@@ -160,7 +160,7 @@ class BulkView(APIView):
     def post(self, request: Request) -> Response:
         """Accept up to 1,000 notifications. A bad row is rejected alone, with its errors."""
         caller = caller_of(request)
-        rows = parse(BulkInput, request.data).notifications
+        rows = body_of(BulkInput, request).notifications
         lanes: set[str] = set()
 
         def effect(now: datetime) -> tuple[int, dict[str, Any]]:

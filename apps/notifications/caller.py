@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from rest_framework.request import Request
 
-from apps.users.authentication import client_of
-from apps.users.models import Scope
+from apps.users.authentication import client_of, organization_of
+from apps.users.models import ApiKey, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,6 @@ class Caller:
 
 def caller_of(request: Request) -> Caller:
     """The caller of a view with API key authentication."""
-    client = client_of(request)
-    assert request.auth is not None
-    return Caller(client.organization_id, client.pk, Scope.KEEP_LANE in request.auth.scopes)
+    assert isinstance(request.auth, ApiKey)
+    keeps_lane = Scope.KEEP_LANE in request.auth.scopes
+    return Caller(organization_of(request), client_of(request).pk, keeps_lane)

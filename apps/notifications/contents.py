@@ -94,7 +94,9 @@ def rendered(content: Content, channel: str, recipient: Mapping[str, str]) -> Re
     """The texts for one recipient. Raises RenderingError."""
     if content.parts is None:
         return _as_written(content, channel)
-    parts = content.parts[channel]
+    parts = content.parts.get(channel)
+    if parts is None:
+        raise RenderingError(f"There is no content for {channel}.")
     context = {**content.payload, "recipient": recipient}
     html = render(parts["html"], context, html=True) if parts["html"] else ""
     return Rendered(render(parts["subject"], context), render(parts["body"], context), html)
