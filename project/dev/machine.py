@@ -10,7 +10,10 @@ import threading
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from project.dev.forks import Fork
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROOTS_HOME = Path("/var/lib/carillon")
@@ -50,7 +53,7 @@ def spawn(command: Command, *, dies_by: signal.Signals, account: Account = None,
     return subprocess.Popen(command, start_new_session=True, preexec_fn=in_child, **popen)  # noqa: PLW1509
 
 
-def end(process: Process, gently: signal.Signals, seconds: float = 30) -> None:
+def end(process: "Process | Fork", gently: signal.Signals, seconds: float = 30) -> None:
     """End a child and wait for it. SIGQUIT makes Postgres drop everything and recover at the next start."""
     for number in (gently, signal.SIGQUIT, signal.SIGKILL):
         process.send_signal(number)

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from project.dev.forks import Fork, fork
 from project.dev.machine import REPOSITORY, Process, end, spawn
 
 SLOWEST_START = 60.0  # seconds
@@ -25,26 +26,34 @@ def free_port() -> int:
 
 
 class Processes:
-    """Children by name. They end with us, however we end; each has a log file of its own."""
+    """Children by name. They end with us, however we end; each has a log file of its own.
+
+    `by_fork` may be set once this process has imported what they need (see `forks`), for a quick start.
+    """
 
     def __init__(self, logs: Path, environ: Mapping[str, str]) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._logs = logs
         self._environ = dict(os.environ) | dict(environ)
-        self.running: dict[str, Process] = {}
+        self.by_fork = False
+        self.running: dict[str, Process | Fork] = {}
+        self._commands: dict[str, tuple[str, ...]] = {}
 
-    def start(self, name: str, *arguments: str | Path) -> Process:
+    def start(self, name: str, *arguments: str | Path) -> Process | Fork:
         """Run this Python with the arguments, under a name."""
+        command = self._commands[name] = tuple(map(str, arguments))
+        environ = self._environ | {"ROLE": name}
         with (self._logs / f"{name}.log").open("ab") as log:
-            self.running[name] = spawn(
-                [sys.executable, *arguments],
-                dies_by=signal.SIGTERM,
-                cwd=REPOSITORY,
-                env=self._environ | {"ROLE": name},
-                stdout=log,
-                stderr=log,
+            self.running[name] = (
+                fork(command, environ=environ, log=log.fileno())
+                if self.by_fork
+                else _spawn(command, environ=environ, log=log.fileno())
             )
         return self.running[name]
+
+    def restart(self, name: str) -> None:
+        """Start again one that has ended, with the arguments it had."""
+        self.start(name, *self._commands[name])
 
     def manage(self, *arguments: str) -> None:
         """Run a management command to its end. Raises RuntimeError with its output if it fails."""
@@ -53,22 +62,22 @@ class Processes:
             raise RuntimeError(f"manage.py {' '.join(arguments)}:\n{self.log('manage')}")
         del self.running["manage"]
 
-    def worker(self, group: str, *, concurrency: int = 1) -> Process:
+    def worker(self, group: str, *, concurrency: int = 1) -> Process | Fork:
         return self.start(group, "manage.py", "worker", group, f"--concurrency={concurrency}")
 
-    def beat(self) -> Process:
+    def beat(self) -> Process | Fork:
         return self.start("beat", "-m", "celery", "-A", "project.celery", "beat", "--loglevel=WARNING")
 
-    def api(self, port: int, *, workers: int = 1, app: str = "project.wsgi:application") -> Process:
+    def api(self, port: int, *, workers: int = 1, app: str = "project.wsgi:application") -> Process | Fork:
         serve = ("-m", "project.serve", "--port", str(port), "--workers", str(workers), "--app", app)
         return self.start("api", *serve)
 
-    def sockets(self, port: int) -> Process:
+    def sockets(self, port: int) -> Process | Fork:
         return self.start(
             "sockets", "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "project.asgi:application"
         )
 
-    def simulator(self, port: int, smtp_port: int, ledger: Path) -> Process:
+    def simulator(self, port: int, smtp_port: int, ledger: Path) -> Process | Fork:
         ports = ("--port", str(port), "--smtp-port", str(smtp_port))
         return self.start(
             "simulator", "-m", "apps.integrations.simulator", *ports, "--ledger", ledger, "--parent-death"
@@ -100,9 +109,20 @@ class Processes:
         raise RuntimeError(f"{name} did not start:\n{self.log(name)}")
 
 
+def _spawn(command: Sequence[str], *, environ: dict[str, str], log: int) -> Process:
+    return spawn(
+        [sys.executable, *command],
+        dies_by=signal.SIGTERM,
+        cwd=REPOSITORY,
+        env=environ,
+        stdout=log,
+        stderr=log,
+    )
+
+
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2):  # noqa: S310  (our own)
+        with urllib.request.urlopen(url, timeout=2):
             return True
     except urllib.error.HTTPError as error:
         return error.code < 500

@@ -1,0 +1,187 @@
+"""The demo: a person, a service with a key, and a notification that goes to them by every channel.
+
+What sends and follows it uses nothing but the public API and the socket, as a product would.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PERSON = {
+    "external_id": "ada",
+    "name": "Ada Lovelace",
+    "email": "ada@example.com",
+    "phone": "+4930123456",
+    "timezone": "Europe/London",
+    "language": "en",
+}
+TEMPLATE = "order-shipped"
+TEXTS = {
+    "in_app": ("Order {{ order }} is on its way", "It should reach you on {{ day }}.", ""),
+    "email": (
+        "{{ recipient.name }}, your order is on its way",
+        "Hello {{ recipient.name }},\n\nyour order {{ order }} should reach you on {{ day }}.\n",
+        "<p>Hello {{ recipient.name }},</p><p>your order <b>{{ order }}</b> should come on {{ day }}.</p>",
+    ),
+    "sms": ("", "Your order {{ order }} should reach you on {{ day }}.", ""),
+}
+ADMIN_LOGIN, ADMIN_PASSWORD = "admin", "carillon"  # of a server on this machine only
+SLOWEST = 60.0  # seconds for the demo to be delivered
+GOOD = ("sent", "delivered")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo calls with."""
+
+    api: str  # http://127.0.0.1:8000
+    sockets: str  # http://127.0.0.1:8001
+    key: str
+    user_id: int
+
+
+def prepare(folder: Path) -> tuple[str, int]:
+    """The demo's rows, made where missing. Returns the service's API key and the person's id."""
+    from apps.content.models import NotificationTemplate
+    from apps.users import people
+    from apps.users.models import User
+    from apps.users.schemas import UserInput
+
+    person = people.upsert(1, [UserInput.model_validate(PERSON)])[PERSON["external_id"]]
+    for channel, (subject, body, html) in TEXTS.items():
+        NotificationTemplate.objects.get_or_create(
+            name=TEMPLATE,
+            channel=channel,
+            organization_id=1,
+            defaults={"subject": subject, "body": body, "html": html, "variables": ["order", "day"]},
+        )
+    if not User.objects.filter(login=ADMIN_LOGIN).exists():
+        User.objects.create_superuser(ADMIN_LOGIN, ADMIN_PASSWORD)
+    return _key(folder), person.id
+
+
+def _key(folder: Path) -> str:
+    """The demo service's key: kept in a file beside the data, since the database has only its hash."""
+    from apps.users.authentication import find_key
+    from apps.users.models import ApiKey, ServiceClient
+
+    file = folder / "demo-key"
+    if file.exists() and find_key(text := file.read_text()):
+        return text
+    client, _ = ServiceClient.objects.get_or_create(name="demo", organization_id=1)
+    _, text = ApiKey.issue(client)
+    file.touch(mode=0o600)
+    file.write_text(text)
+    return text
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How the demo went by one channel. `seconds` is from the POST's acceptance, None while under way."""
+
+    channel: str
+    status: str
+    reason: str | None
+    seconds: float | None
+
+
+def send(demo: Demo) -> tuple[list[Delivery], float | None]:
+    """Send the demo notification and follow it until it is settled everywhere.
+
+    Returns one row per channel, and after how many seconds the open socket had it (None: not in time).
+    """
+    arrived: dict[str, float] = {}
+    ready = threading.Event()
+    listener = threading.Thread(target=_listen, args=[demo, arrived, ready], daemon=True)
+    listener.start()
+    ready.wait(SLOWEST)
+    posted = time.monotonic()
+    answer = call(demo, "/api/notifications/", body(), {"Idempotency-Key": secrets.token_hex(8)})
+    targets = _until_settled(demo, answer["id"])
+    in_app = next(target["id"] for target in targets if target["channel"] == "in_app")
+    deadline = time.monotonic() + SLOWEST
+    while in_app not in arrived and listener.is_alive() and time.monotonic() < deadline:
+        listener.join(0.01)
+    seconds = arrived[in_app] - posted if in_app in arrived else None
+    return [_delivery(target, answer["created_at"]) for target in targets], seconds
+
+
+def body() -> dict[str, Any]:
+    """The demo's request."""
+    return {
+        "template": TEMPLATE,
+        "payload": {"order": "A-1001", "day": "Tuesday"},
+        "targets": [PERSON["external_id"]],
+        "channels": "all",
+    }
+
+
+def call(
+    demo: Demo, path: str, data: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+) -> Any:
+    """One call of the API with the demo's key. Raises urllib.error.HTTPError."""
+    request = urllib.request.Request(
+        demo.api + path,
+        data=json.dumps(data).encode() if data is not None else None,
+        headers={
+            "Authorization": f"Bearer {demo.key}",
+            "Content-Type": "application/json",
+            **(headers or {}),
+        },
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def _until_settled(demo: Demo, id: str) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + SLOWEST
+    while True:
+        summary = call(demo, f"/api/notifications/{id}/")["summary"]
+        if summary["settled"] or time.monotonic() > deadline:
+            targets: list[dict[str, Any]] = call(demo, f"/api/notifications/{id}/targets/")["items"]
+            return targets
+        time.sleep(0.02)
+
+
+def _delivery(target: Mapping[str, Any], accepted_at: str) -> Delivery:
+    from datetime import datetime
+
+    ended = target["delivered_at"] or target["sent_at"]
+    seconds = None
+    if ended:
+        seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(accepted_at)).total_seconds()
+    return Delivery(target["channel"], target["status"], target["reason"], seconds)
+
+
+def _listen(demo: Demo, arrived: dict[str, float], ready: threading.Event) -> None:
+    """Be the person's open page: note when each in-app notification comes, until the first has."""
+    import asyncio
+
+    import aiohttp
+
+    token = call(demo, "/api/tokens/", {"user": demo.user_id})["token"]
+
+    async def listen() -> None:
+        async with aiohttp.ClientSession() as session:
+            protocols = ("carillon", f"bearer.{token}")
+            async with session.ws_connect(f"{demo.sockets}/ws/notifications/", protocols=protocols) as socket:
+                async for message in socket:
+                    frame = message.json()
+                    if frame["type"] == "hello":
+                        ready.set()
+                    elif frame["type"] == "notification":
+                        arrived[frame["id"]] = time.monotonic()
+                        return
+
+    try:
+        asyncio.run(asyncio.wait_for(listen(), SLOWEST))
+    finally:
+        ready.set()
