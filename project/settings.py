@@ -189,6 +189,7 @@ PROVIDER_OPTIONS: dict[str, dict[str, Any]] = {
         "auth_token": env.str("TWILIO_AUTH_TOKEN", ""),
         "sender": env.str("TWILIO_SENDER", ""),
         "base_url": env.str("TWILIO_BASE_URL", "https://api.twilio.com"),
+        "status_callback": env.str("TWILIO_STATUS_CALLBACK", ""),
         "timeout": PROVIDER_TIMEOUT,
     },
 }

@@ -50,12 +50,21 @@ class Demo:
 
 def prepare(folder: Path) -> tuple[str, int]:
     """The demo's rows, made where missing. Returns the service's API key and the person's id."""
-    from apps.content.models import NotificationTemplate
     from apps.users import people
     from apps.users.models import User
     from apps.users.schemas import UserInput
 
     person = people.upsert(1, [UserInput.model_validate(PERSON)])[PERSON["external_id"]]
+    prepare_templates()
+    if not User.objects.filter(login=ADMIN_LOGIN).exists():
+        User.objects.create_superuser(ADMIN_LOGIN, ADMIN_PASSWORD)
+    return _key(folder), person.id
+
+
+def prepare_templates() -> None:
+    """The demo's template, on every channel."""
+    from apps.content.models import NotificationTemplate
+
     for channel, (subject, body, html) in TEXTS.items():
         NotificationTemplate.objects.get_or_create(
             name=TEMPLATE,
@@ -63,9 +72,6 @@ def prepare(folder: Path) -> tuple[str, int]:
             organization_id=1,
             defaults={"subject": subject, "body": body, "html": html, "variables": ["order", "day"]},
         )
-    if not User.objects.filter(login=ADMIN_LOGIN).exists():
-        User.objects.create_superuser(ADMIN_LOGIN, ADMIN_PASSWORD)
-    return _key(folder), person.id
 
 
 def _key(folder: Path) -> str:

@@ -138,6 +138,7 @@ def simulated(port: int, smtp_port: int) -> dict[str, str]:
         "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
         "TWILIO_AUTH_TOKEN": "simulated",
         "TWILIO_SENDER": "+15005550006",
+        "TWILIO_STATUS_CALLBACK": f"http://127.0.0.1:{port}/nowhere",  # carries our reference to the ledger
         "TWILIO_BASE_URL": f"http://127.0.0.1:{port}",
         "EMAIL_HOST": "127.0.0.1",
         "EMAIL_PORT": str(smtp_port),
