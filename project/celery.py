@@ -42,6 +42,11 @@ app.conf.update(
             "schedule": schedule(settings.SWEEP_INTERVAL),
             "options": {"queue": queues.CONTROL, "expires": 5},
         },
+        "partitions": {
+            "task": "notifications.partitions",
+            "schedule": schedule(3600),
+            "options": {"queue": queues.CONTROL, "expires": 600},
+        },
     },
     beat_scheduler="celery.beat:Scheduler",  # nothing to remember: ticks are idempotent
 )

@@ -17,8 +17,8 @@ from zlib import crc32
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, inline_serializer
-from rest_framework import serializers
+from drf_spectacular.utils import OpenApiParameter
+from pydantic import BaseModel, Field, create_model
 
 from project.api import field_error, invalid
 
@@ -38,17 +38,18 @@ PARAMETERS = [
 ]
 
 
-class PageInfoSerializer(serializers.Serializer[Any]):
+class PageInfo(BaseModel):
     """Cursors to the neighbouring pages. Null: there is none."""
 
-    after = serializers.CharField(allow_null=True, help_text="Send it as `after` to get the next page.")
-    before = serializers.CharField(allow_null=True, help_text="Send it as `before` to get the previous page.")
-    page_size = serializers.IntegerField()
+    after: str | None = Field(description="Send it as `after` to get the next page.")
+    before: str | None = Field(description="Send it as `before` to get the previous page.")
+    page_size: int
 
 
-def page_of(name: str, item: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
+def page_model(name: str, item: type[BaseModel]) -> type[BaseModel]:
     """The schema of a page of these items. name: of the component, unique in the API."""
-    return inline_serializer(name, {"items": item(many=True), "page_info": PageInfoSerializer()})
+    model: type[BaseModel] = create_model(name, items=(list[item], ...), page_info=(PageInfo, ...))  # type: ignore[valid-type]
+    return model
 
 
 @dataclass(frozen=True)

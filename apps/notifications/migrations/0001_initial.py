@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import project.clock
@@ -5,9 +7,11 @@ import project.ids
 from django.conf import settings
 from django.db import migrations, models
 
+from apps.notifications import partitions
+
 
 # Partitioned by month on the id, a UUIDv7, so by time. The default partition takes what no month has;
-# `manage.py partitions` makes the months ahead.
+# the control worker (or `manage.py partitions`) makes the months ahead.
 ATTEMPTS = """
 CREATE TABLE notifications_deliveryattempt (
     id uuid NOT NULL PRIMARY KEY,
@@ -32,6 +36,10 @@ ALTER TABLE notifications_notificationtarget SET (
 ALTER TABLE notifications_inboxstate SET (fillfactor = 60);
 ALTER TABLE notifications_notificationsummary SET (fillfactor = 50);
 """
+
+
+def make_partitions(apps, schema_editor):
+    partitions.ensure(datetime.now(UTC))
 
 
 class Migration(migrations.Migration):
@@ -236,4 +244,5 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=('user', 'sequence'), name='inbox_item_sequence'),
         ),
         migrations.RunSQL(STORAGE, migrations.RunSQL.noop),
+        migrations.RunPython(make_partitions, migrations.RunPython.noop),
     ]
