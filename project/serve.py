@@ -9,6 +9,7 @@ import argparse
 
 from granian import Granian
 from granian.constants import Interfaces
+from granian.log import LogLevels
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
         blocking_threads=options.threads,
         backlog=1024,
         log_access=False,
-        log_level="warning",
+        log_level=LogLevels.warning,
         respawn_failed_workers=True,
     ).serve()
 

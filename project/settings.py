@@ -1,4 +1,4 @@
-"""Every setting, from the environment only. docs/operations.md lists them with units and defaults."""
+"""Every setting, from the environment only. Times are in seconds unless a line says otherwise."""
 
 from __future__ import annotations
 

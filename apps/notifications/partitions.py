@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from uuid import UUID
 
 from django.db import connection
@@ -27,7 +28,7 @@ def ensure(now: datetime) -> list[str]:
     edges = months(now.astimezone(UTC))
     made = []
     with connection.cursor() as cursor:
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             name = f"{_TABLE}_{start:%Y%m}"
             cursor.execute("SELECT to_regclass(%s)", [name])
             if cursor.fetchone() == (None,):
