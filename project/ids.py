@@ -9,6 +9,7 @@ from uuid import UUID
 _VERSION = 7 << 76
 _VARIANT = 2 << 62
 _RANDOM = (1 << 62) - 1
+_52_BITS = (1 << 52) - 1
 
 
 def uuid7() -> UUID:
@@ -23,6 +24,20 @@ def uuid7() -> UUID:
 def target_id() -> UUID:
     """A UUIDv7 whose last byte is zero: its attempts are numbered there, see `attempt_id`."""
     return UUID(int=uuid7().int & ~0xFF)
+
+
+def target_ids(count: int) -> list[UUID]:
+    """So many of them, at half the price each."""
+    base = (time.time_ns() // 1_000_000) << 80 | _VERSION | _VARIANT
+    random = os.urandom(8 * count)
+    return [
+        UUID(
+            int=base
+            | (n := int.from_bytes(random[8 * i : 8 * i + 8], "big")) >> 52 << 64
+            | (n & _52_BITS) << 8
+        )
+        for i in range(count)
+    ]
 
 
 def attempt_id(target: UUID, number: int) -> UUID:

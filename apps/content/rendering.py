@@ -1,7 +1,10 @@
 """Rendering of texts that others write: Liquid, because it is safe by design and what this field uses.
 
-A template sees plain data only (the payload and the recipient), no objects, files or includes; loops and
-output are bounded. Plain text and subjects are not escaped, HTML is.
+A template sees plain data only (the payload and the recipient), no objects, files or includes. Plain text
+and subjects are not escaped; in HTML every value is, without exception. A name the data lacks is empty.
+
+Whatever a template or a payload does, it costs a bounded time and memory: `limits.py` says how much, and
+what ran into a limit is not tried again with the same data.
 """
 
 from __future__ import annotations
@@ -9,53 +12,107 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from liquid import BoundTemplate, Environment
-from liquid.exceptions import LiquidError
+import orjson
+from liquid import BoundTemplate
+from liquid.exceptions import LiquidError, LiquidSyntaxError, ResourceLimitError
 
-MAX_OUTPUT_BYTES = 200_000
-MAX_LOOP_ITERATIONS = 10_000
+from apps.content.limits import BoundedEnvironment, OutOfTime, source_error
+
+_REMEMBERED = 200  # combinations of source and data that ran into a limit
+_MESSAGE = 300  # characters of an error
 
 
 class RenderingError(Exception):
     """A template that does not parse or does not render; the message is for its author."""
 
 
-class _BoundedEnvironment(Environment):
-    loop_iteration_limit = MAX_LOOP_ITERATIONS
-    output_stream_limit = MAX_OUTPUT_BYTES
-    local_namespace_limit = MAX_OUTPUT_BYTES
-    context_depth_limit = 20
-
-
-_TEXT = _BoundedEnvironment(autoescape=False)
-_HTML = _BoundedEnvironment(autoescape=True)
-for _environment in (_TEXT, _HTML):
-    for _tag in ("include", "render"):  # there are no other templates to reach
-        _environment.tags.pop(_tag, None)
+_TEXT = BoundedEnvironment(autoescape=False)
+_HTML = BoundedEnvironment(autoescape=True)
 
 
 @lru_cache(maxsize=2_000)
-def _compiled(source: str, html: bool) -> BoundTemplate:
+def _compiled(source: str, html: bool) -> BoundTemplate | str:
+    """The template, or why it does not parse: so that a bad one costs its time once, too."""
+    if refused := source_error(source):
+        return refused
     try:
         return (_HTML if html else _TEXT).from_string(source)
     except LiquidError as error:
-        raise RenderingError(str(error)) from error
+        return _told(error)
 
 
 def syntax_error(source: str) -> str | None:
-    """Why the source does not parse, or None."""
-    try:
-        _compiled(source, False)
-    except RenderingError as error:
-        return str(error)
+    """Why the source does not parse or names a filter that does not exist, with its line; or None."""
+    template = _compiled(source, False)
+    return template if isinstance(template, str) else _unknown_filter(template, source)
+
+
+def _unknown_filter(template: BoundTemplate, source: str) -> str | None:
+    for name, (where, *_) in template.analyze(include_partials=False).filters.items():
+        if name not in _TEXT.filters:
+            line, column = where.line_col(source)
+            return f"Line {line}, column {column + 1}: there is no filter “{name[:50]}”."
     return None
+
+
+def names_used(source: str) -> set[str]:
+    """The names the source takes from its data (`order` of `{{ order.id }}`); none if it does not parse."""
+    template = _compiled(source, False)
+    return set() if isinstance(template, str) else set(template.global_variables(include_partials=False))
+
+
+_too_costly: dict[tuple[str, bool, int], str] = {}
 
 
 def render(source: str, context: dict[str, Any], *, html: bool = False) -> str:
     """The source with the context filled in; a name the context lacks is empty. Raises RenderingError."""
     if "{" not in source:
         return source
+    if _too_costly and (known := _too_costly.get(_key(source, context, html))):
+        raise RenderingError(known)
+    template = _compiled(source, html)
+    if isinstance(template, str):
+        raise RenderingError(template)
     try:
-        return _compiled(source, html).render(context)
-    except LiquidError as error:
-        raise RenderingError(str(error)) from error
+        text = _rendered(template, context)
+    except ResourceLimitError as error:
+        _remember(_key(source, context, html), _told(error))
+        raise RenderingError(_told(error)) from error
+    except Exception as error:  # the library lets through what Python's functions raise on odd values
+        raise RenderingError(_told(error)) from error
+    return text.replace("\0", "") if "\0" in text else text  # which Postgres does not take
+
+
+def _rendered(template: BoundTemplate, context: dict[str, Any]) -> str:
+    try:
+        return template.render(context)
+    except OutOfTime:  # once more: it may have been the machine's fault
+        return template.render(context)
+
+
+def _key(source: str, context: dict[str, Any], html: bool) -> tuple[str, bool, int]:
+    """The same for all recipients of a notification: they share its payload."""
+    payload = {name: value for name, value in context.items() if name != "recipient"}
+    try:
+        return source, html, hash(orjson.dumps(payload, default=str))
+    except TypeError:  # nested deeper than any honest payload
+        return source, html, 0
+
+
+def _remember(key: tuple[str, bool, int], message: str) -> None:
+    if len(_too_costly) >= _REMEMBERED:
+        _too_costly.clear()
+    _too_costly[key] = message
+
+
+def _told(error: Exception) -> str:
+    if not isinstance(error, LiquidError):
+        return f"{type(error).__name__}: {error}"[:_MESSAGE]
+    message = str(error.message)[:_MESSAGE]
+    try:
+        place = error.context()
+    except ValueError:
+        place = None  # past the end
+    if place:
+        return f"Line {place[0]}, column {place[1] + 1}: {message}"
+    return f"At the end: {message}" if isinstance(error, LiquidSyntaxError) else message

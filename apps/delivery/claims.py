@@ -101,7 +101,8 @@ def due_rows(due: Due, read: Callable[[Due], list[Claimed]]) -> list[Claimed]:
         after = _START_OF_LANE
     found = read(Due(due.lane, due.limit, after))
     if len(found) < due.limit and after != _START_OF_LANE:
-        found += read(Due(due.lane, due.limit - len(found)))
+        known = {row.id for row in found}  # rows that were only locked are found again
+        found += [row for row in read(Due(due.lane, due.limit - len(found))) if row.id not in known]
     _remember(due, found, after)
     return found
 
@@ -110,7 +111,7 @@ def _remember(due: Due, found: list[Claimed], after: tuple[int, UUID]) -> None:
     if len(found) < due.limit:
         _watermarks.pop(due.lane, None)
         return
-    oldest = sorted((row.due, row.id) for row in found)[: due.parameters()["oldest"]]
+    oldest = sorted((row.due, row.id) for row in found)[: due.oldest]
     _, until = _watermarks.get(due.lane, (None, 0.0))
     if after == _START_OF_LANE:
         until = time.monotonic() + WATERMARK_SECONDS
@@ -140,14 +141,22 @@ def start(claim: Claim, ids: Collection[UUID]) -> dict[UUID, datetime]:
 _GRACE = """
 UPDATE delivery_claim
 SET target_ids = %b::uuid[], lease_until = NULL, grace_until = carillon_now() + make_interval(secs => %s)
-WHERE id = %s
+WHERE id = %s AND grace_until IS NULL
 """
 
 
 def close(claim_id: int, unknown: Iterable[UUID]) -> None:
-    """The claim's work is done: what ended unknown begins its grace, and without any the claim is gone."""
+    """The claim's work is done: what ended unknown begins its grace, and without any the claim is gone.
+
+    A grace that has begun goes on: another one has closed the claim, or we did and were not told.
+    """
     left = sorted(unknown)
     if left:
         db.execute(_GRACE, [left, settings.UNKNOWN_GRACE, claim_id])
     else:
-        db.execute("DELETE FROM delivery_claim WHERE id = %s", [claim_id])
+        db.execute("DELETE FROM delivery_claim WHERE id = %s AND grace_until IS NULL", [claim_id])
+
+
+def forget(claim_id: int) -> None:
+    """The claim's grace is over and its unknown outcomes are judged."""
+    db.execute("DELETE FROM delivery_claim WHERE id = %s", [claim_id])

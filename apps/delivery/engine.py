@@ -50,7 +50,7 @@ def _deliver(claim: Claim, adapter: Adapter) -> None:
     asked = time.monotonic()
     started = claims.start(claim, messages)
     if time.monotonic() - asked > settings.CLAIM_LEASE - adapter.timeout - settings.CLAIM_MARGIN:
-        return  # this process stood still for so long that the sweeper may have the claim by now
+        started = {}  # this process stood still for so long that the sweeper may have the claim by now
     leaving = [message for id, message in messages.items() if id in started]
     end = _End(claim, stayed=[id for id in messages if id not in started], given_up=broken)
     for outcomes, last in _gathered(adapter, leaving):
@@ -123,8 +123,7 @@ def _gathered(adapter: Adapter, messages: list[Message]) -> Iterator[tuple[Outco
     waiting = {message.target: message for message in messages}
     while waiting:
         group, over = _next_group(told, deadline, len(waiting))
-        for message, _ in group:
-            waiting.pop(message.target, None)
+        group = [pair for pair in group if waiting.pop(pair[0].target, None)]  # each of ours, once
         if group:
             yield group, not waiting
         if over:
@@ -158,7 +157,7 @@ def _next_group(
             return group, not group
         if outcomes is None:
             return group, True
-        if not group:
+        if outcomes and not group:
             until = min(deadline, time.monotonic() + GATHER_SECONDS)
         group += outcomes
     return group, False

@@ -39,9 +39,10 @@ def _deliver(targets: list[Claimed]) -> dict[int, int]:
             continue
         results.append((target.id, Status.DELIVERED, ""))
         items.append((target.id, target.user_id, target.notification_id, parts.subject, parts.text))
+    heads = inbox.add(items) if items else {}
     if results:
-        transitions.deliver_in_app(results)
-    return inbox.add(items) if items else {}
+        transitions.deliver_in_app(results)  # after the inbox: summaries are locked last
+    return heads
 
 
 def _too_late(targets: list[Claimed]) -> set[UUID]:

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from apps.integrations.contract import Accepted, Outcome, PermanentFailure, TemporaryFailure, UnknownOutcome
 from apps.notifications.statuses import Reason, Status
 
+LONGEST_RETRY_AFTER = 86_400.0  # seconds; whoever asks for more has made a mistake
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -52,7 +54,8 @@ def decide(outcome: Outcome, standing: Standing, policy: Policy) -> Decision:
         case UnknownOutcome(code=code):
             return Decision(Status.UNKNOWN, code)
         case TemporaryFailure(code=code, retry_after=retry_after):
-            return _again(standing, policy, reason=code, at_least=retry_after or 0.0)
+            at_least = min(retry_after or 0.0, LONGEST_RETRY_AFTER)
+            return _again(standing, policy, reason=code, at_least=at_least)
 
 
 def after_unknown(standing: Standing, policy: Policy, *, critical: bool) -> Decision:

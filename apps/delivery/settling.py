@@ -70,7 +70,7 @@ WHERE a.outcome = 'unknown' AND excluded.outcome <> 'unknown'
 
 
 def settle(claim: Claim, ended: Sequence[Ended], *, given_up: Sequence[Settled] = ()) -> set[UUID]:
-    """Write down how these attempts ended; `given_up` ended without one. The ids that are now unknown.
+    """Write down how these attempts ended; `given_up` ended without one. The ids that ended unknown.
 
     Inside the caller's transaction: attempts, targets, dead letters, summaries. The attempt is recorded even
     where the target has moved on meanwhile, and a proof of acceptance moves it whatever has become of it.
@@ -82,7 +82,7 @@ def settle(claim: Claim, ended: Sequence[Ended], *, given_up: Sequence[Settled] 
     late = [result.id for result in results if result.status is Status.SENT and result.id not in moved]
     if late:
         transitions.accept(late)
-    return {result.id for result in results if result.status is Status.UNKNOWN and result.id in moved}
+    return {result.id for result in results if result.status is Status.UNKNOWN}
 
 
 def _settled(claim: Claim, one: Ended) -> Settled:
@@ -95,7 +95,12 @@ def _settled(claim: Claim, one: Ended) -> Settled:
         chance=random.random(),  # noqa: S311  (jitter)
     )
     decision = retry.decide(one.outcome, standing, policy_of(target.channel))
-    return Settled(target.id, decision.status, decision.reason[:60], decision.at, one.number)
+    return Settled(target.id, decision.status, _text(decision.reason, 60), decision.at, one.number)
+
+
+def _text(value: str, most: int) -> str:
+    """What a vendor sent, as Postgres takes it: one message's odd code must not lose a batch's outcomes."""
+    return value.replace("\0", "")[:most]
 
 
 def _record(claim: Claim, ended: Sequence[Ended]) -> None:
@@ -112,8 +117,8 @@ def _record(claim: Claim, ended: Sequence[Ended]) -> None:
             [one.started_at for one in ordered],
             [one.seen for one in ordered],
             [_OUTCOMES[type(outcome)].value for outcome in outcomes],
-            [getattr(outcome, "code", "")[:60] for outcome in outcomes],
-            [getattr(outcome, "provider_message_id", "")[:200] for outcome in outcomes],
+            [_text(getattr(outcome, "code", ""), 60) for outcome in outcomes],
+            [_text(getattr(outcome, "provider_message_id", ""), 200) for outcome in outcomes],
         ],
     )
 
@@ -129,5 +134,5 @@ def until_committed(write: Callable[[], T]) -> T:
         except (OperationalError, InterfaceError) as error:
             logger.warning("settle not committed yet", extra={"error": type(error).__name__})
             connection.close()
-            time.sleep(min(2.0, 0.05 * 2**attempt))
+            time.sleep(min(2.0, 0.05 * 2 ** min(attempt, 10)))
     raise AssertionError("count() has no end")

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError
+
 from apps.delivery import claims
 from apps.delivery.claims import Claim
 from apps.delivery.providers import policy_of
@@ -30,14 +32,25 @@ _CLAIMS_AT_ONCE = 20
 
 def sweep() -> None:
     """Once over everything: holds, expiry, leases, graces, old keys; then the bells of all that is due."""
-    for step in (holds.release_due, expire_overdue, rescue_leases, judge_unknown, idempotency.forget_old):
-        _until_nothing_left(step)
+    for step, at_once in (
+        (holds.release_due, _AT_ONCE),
+        (expire_overdue, _AT_ONCE),
+        (rescue_leases, _CLAIMS_AT_ONCE),
+        (judge_unknown, _CLAIMS_AT_ONCE),
+        (idempotency.forget_old, _AT_ONCE),
+    ):
+        try:
+            _until_nothing_left(step, at_once)
+        except (OperationalError, InterfaceError):
+            raise  # the database is away, or chose us in a deadlock: next time
+        except Exception:  # one row nobody foresaw must not stop the other steps for ever
+            logger.exception("sweep step failed", extra={"step": step.__name__})
     queues.ring(*due_lanes())
 
 
-def _until_nothing_left(step: Callable[[int], int], most: int = 20) -> None:
+def _until_nothing_left(step: Callable[[int], int], at_once: int, most: int = 20) -> None:
     for _ in range(most):
-        if step(_AT_ONCE) < _AT_ONCE:
+        if step(at_once) < at_once:
             return
 
 
@@ -58,7 +71,7 @@ def expire_overdue(limit: int) -> int:
 
 _LEASES_OUT = """
 SELECT id, lane, provider, worker, target_ids, call_started_at, carillon_now() FROM delivery_claim
-WHERE lease_until < carillon_now() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+WHERE lease_until < carillon_now() ORDER BY lease_until LIMIT %s FOR UPDATE SKIP LOCKED
 """
 
 _OF_CLAIM = """
@@ -72,7 +85,7 @@ WHERE t.claim_id = %s AND t.status = %s ORDER BY t.id
 def rescue_leases(limit: int) -> int:
     """Claims whose worker is gone: back to queued if no call had started, else unknown."""
     with db.one_transaction():
-        found = db.rows(_LEASES_OUT, [min(limit, _CLAIMS_AT_ONCE)])
+        found = db.rows(_LEASES_OUT, [limit])
         for id, lane, provider, worker, target_ids, started_at, now in found:
             targets = _targets(target_ids, id, Status.SENDING)
             claim = Claim(
@@ -102,17 +115,17 @@ def _targets(ids: list[UUID], claim_id: int, status: Status) -> list[Claimed]:
 
 _GRACES_OVER = """
 SELECT id, target_ids, carillon_now() FROM delivery_claim
-WHERE grace_until < carillon_now() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+WHERE grace_until < carillon_now() ORDER BY grace_until LIMIT %s FOR UPDATE SKIP LOCKED
 """
 
 
 def judge_unknown(limit: int) -> int:
     """Unknown outcomes no receipt has cleared: the channel's policy repeats them, or a person decides."""
     with db.one_transaction():
-        found = db.rows(_GRACES_OVER, [min(limit, _CLAIMS_AT_ONCE)])
+        found = db.rows(_GRACES_OVER, [limit])
         for id, target_ids, now in found:
             _judge(_targets(target_ids, id, Status.UNKNOWN), now)
-            claims.close(id, ())
+            claims.forget(id)
     return len(found)
 
 
@@ -137,12 +150,12 @@ def _judge(targets: list[Claimed], now: datetime) -> None:
             transitions.bury_unknown(ids, reason=decision.reason)
 
 
+# LIMIT 1 is one probe per lane; EXISTS may become one pass over everything that is due.
 _DUE_LANES = """
-SELECT lane FROM unnest(%b::text[]) AS l(lane)
-WHERE EXISTS (
+SELECT l.lane FROM unnest(%b::text[]) AS l(lane) CROSS JOIN LATERAL (
     SELECT 1 FROM notifications_notificationtarget t
-    WHERE t.lane = l.lane AND t.next_attempt_at <= carillon_now()
-)
+    WHERE t.lane = l.lane AND t.next_attempt_at <= carillon_now() LIMIT 1
+) due
 UNION ALL SELECT %s WHERE EXISTS (SELECT 1 FROM notifications_audiencechunk)
 """
 

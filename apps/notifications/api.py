@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -18,7 +19,9 @@ from rest_framework.views import APIView
 from apps.notifications import intake, representations
 from apps.notifications.attempts import attempts_page
 from apps.notifications.caller import Caller, caller_of
+from apps.notifications.filters import NoFilters, NotificationFilters, TargetFilters, filters_of
 from apps.notifications.idempotency import once
+from apps.notifications.intake import Accepted
 from apps.notifications.models import Notification, NotificationTarget
 from apps.notifications.representations import (
     AcceptedOutput,
@@ -26,11 +29,13 @@ from apps.notifications.representations import (
     NotificationDetail,
     TargetOutput,
 )
-from apps.notifications.resolving import Errors, resolve
-from apps.notifications.schemas import MAX_BULK, NotificationInput
+from apps.notifications.resolving import resolve
+from apps.notifications.schemas import MAX_BULK, MAX_BULK_TARGETS, Errors, NotificationInput, Reading, read
+from apps.notifications.statuses import Status
 from apps.users.models import Scope
 from project import paging, queues
-from project.api import PROBLEMS, body_of, field_errors, invalid, parse
+from project.api import PROBLEMS, FieldError, body_of, field_error, invalid
+from project.queues import CHANNELS, PRIORITIES
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -38,6 +43,13 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="1 to 255 printable characters, yours. A repeat within 24 hours gets the first answer again.",
 )
+
+
+class _Object(RootModel[dict[str, Any]]):
+    """Any JSON object."""
+
+
+MAX_ROW_ERRORS = 100  # told of a row in bulk; 1,000 rows may each name 1,000 unknown people
 
 
 class NotificationsView(APIView):
@@ -54,11 +66,11 @@ class NotificationsView(APIView):
     def post(self, request: Request) -> Response:
         """Accept a notification. The 202 means it is committed; each target says what was decided for it."""
         caller = caller_of(request)
-        wanted = body_of(NotificationInput, request)
+        reading = read(body_of(_Object, request).root)
         lanes: set[str] = set()
 
         def effect(now: datetime) -> tuple[int, dict[str, Any]]:
-            (resolved,) = resolve(caller, [wanted], now)
+            (resolved,) = resolve(caller, [reading], now)
             if isinstance(resolved, list):
                 raise invalid(resolved)
             (accepted,) = intake.accept([resolved], now)
@@ -73,53 +85,37 @@ class NotificationsView(APIView):
         operation_id="notifications_list",
         parameters=[
             *paging.PARAMETERS,
-            *(OpenApiParameter(name, str) for name in ("related_type", "related_id", "priority", "template")),
-            *(OpenApiParameter(name, datetime) for name in ("created_after", "created_before")),
+            *(OpenApiParameter(name, str) for name in ("related_type", "related_id", "template")),
+            OpenApiParameter("priority", str, enum=PRIORITIES),
+            OpenApiParameter("created_after", datetime, description="This time or later."),
+            OpenApiParameter("created_before", datetime, description="Earlier than this time."),
         ],
-        responses={200: representations.page_model("NotificationPage", NotificationDetail), **PROBLEMS},
+        responses={200: paging.page_model("NotificationPage", NotificationDetail), **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
         """The organization's notifications, newest first."""
-        rows = _filtered(caller_of(request), request.query_params)
-        page = paging.paginate(request.query_params, rows, "id")
+        asked, errors = filters_of(request, NotificationFilters)
+        rows = _filtered(caller_of(request), asked)
+        page = paging.paginate(request.query_params, rows, "id", errors=errors)
         summaries = representations.summaries(page.items)
         return Response(page.body(lambda row: representations.notification(row, summaries[row.id])))
 
 
-class _Filters(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    related_type: str | None = None
-    related_id: str | None = None
-    priority: str | None = None
-    template: str | None = None
-    created_after: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
-
-
-def _filtered(caller: Caller, query: Mapping[str, str]) -> Any:
-    asked = parse(
-        _Filters, {name: query[name] for name in query if name not in ("after", "before", "page_size")}
-    )
+def _filtered(caller: Caller, asked: NotificationFilters) -> QuerySet[Notification]:
     rows = Notification.objects.filter(organization=caller.organization_id)
     if asked.created_after is not None:
         rows = rows.filter(created_at__gte=asked.created_after)
     if asked.created_before is not None:
         rows = rows.filter(created_at__lt=asked.created_before)
-    same = {
-        name: value
-        for name in ("related_type", "related_id", "priority", "template")
-        if (value := getattr(asked, name)) is not None
-    }
-    return rows.filter(**same)
+    return rows.filter(**asked.model_dump(exclude_none=True, exclude={"created_after", "created_before"}))
 
 
 class BulkInput(BaseModel):
-    """Up to 1,000 notifications, each judged on its own."""
+    """Up to 1,000 notifications, each judged on its own, with 10,000 targets together."""
 
     model_config = ConfigDict(extra="forbid")
 
-    notifications: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_BULK)
+    notifications: list[Any] = Field(min_length=1, max_length=MAX_BULK)
 
 
 class BulkBody(BaseModel):
@@ -132,9 +128,9 @@ class BulkResult(BaseModel):
     """What became of one row."""
 
     index: int
-    status: str = Field(description="accepted or rejected")
+    status: Literal["accepted", "rejected"]
     notification: AcceptedOutput | None = None
-    errors: list[dict[str, str]] | None = None
+    errors: list[FieldError] | None = Field(None, description=f"{MAX_ROW_ERRORS} at most.")
 
 
 class BulkOutput(BaseModel):
@@ -160,11 +156,11 @@ class BulkView(APIView):
     def post(self, request: Request) -> Response:
         """Accept up to 1,000 notifications. A bad row is rejected alone, with its errors."""
         caller = caller_of(request)
-        rows = body_of(BulkInput, request).notifications
+        readings = _read_all(body_of(BulkInput, request).notifications)
         lanes: set[str] = set()
 
         def effect(now: datetime) -> tuple[int, dict[str, Any]]:
-            results, rung = accept_rows(caller, rows, now)
+            results, rung = accept_all(caller, readings, now)
             lanes.update(rung)
             return 202, results
 
@@ -173,32 +169,35 @@ class BulkView(APIView):
         return response
 
 
-def accept_rows(caller: Caller, rows: list[dict[str, Any]], now: datetime) -> tuple[dict[str, Any], set[str]]:
-    """Accept each row that is right; `BulkOutput` and the lanes to ring."""
-    wanted, errors = _parsed(rows)
-    resolved = dict(zip(wanted, resolve(caller, list(wanted.values()), now), strict=True)) if wanted else {}
-    errors |= {index: one for index, one in resolved.items() if isinstance(one, list)}
-    good = {index: one for index, one in resolved.items() if not isinstance(one, list)}
-    accepted = dict(zip(good, intake.accept(list(good.values()), now), strict=True)) if good else {}
-    results = [
-        {"index": index, "status": "rejected", "errors": errors[index]}
-        if index in errors
-        else {"index": index, "status": "accepted", "notification": representations.accepted(accepted[index])}
-        for index in range(len(rows))
-    ]
-    answer = {"accepted": len(good), "rejected": len(errors), "results": results}
-    return answer, {lane for one in accepted.values() for lane in one.lanes}
+def _read_all(rows: list[Any]) -> list[Reading]:
+    readings = [read(row) for row in rows]
+    if sum(len(reading.request.targets) for reading in readings) > MAX_BULK_TARGETS:
+        detail = f"The rows may have {MAX_BULK_TARGETS} targets at most, taken together."
+        raise invalid([field_error("notifications", "too_many", detail)])
+    return readings
 
 
-def _parsed(rows: list[dict[str, Any]]) -> tuple[dict[int, NotificationInput], dict[int, Errors]]:
-    good: dict[int, NotificationInput] = {}
-    bad: dict[int, Errors] = {}
-    for index, row in enumerate(rows):
-        try:
-            good[index] = NotificationInput.model_validate(row)
-        except ValidationError as error:
-            bad[index] = field_errors(error)
-    return good, bad
+def accept_all(caller: Caller, readings: Sequence[Reading], now: datetime) -> tuple[dict[str, Any], set[str]]:
+    """Accept each request that is right; `BulkOutput` and the lanes to ring."""
+    resolved = resolve(caller, readings, now)
+    good = [one for one in resolved if not isinstance(one, list)]
+    accepted = intake.accept(good, now) if good else []
+    following = iter(accepted)
+    results = [_rejected(one) if isinstance(one, list) else _accepted(next(following)) for one in resolved]
+    answer = {
+        "accepted": len(good),
+        "rejected": len(readings) - len(good),
+        "results": [{"index": index, **result} for index, result in enumerate(results)],
+    }
+    return answer, {lane for one in accepted for lane in one.lanes}
+
+
+def _accepted(one: Accepted) -> dict[str, Any]:
+    return {"status": "accepted", "notification": representations.accepted(one)}
+
+
+def _rejected(errors: Errors) -> dict[str, Any]:
+    return {"status": "rejected", "errors": errors[:MAX_ROW_ERRORS]}
 
 
 class _OfNotification(APIView):
@@ -229,16 +228,19 @@ class TargetsView(_OfNotification):
 
     @extend_schema(
         operation_id="notifications_targets",
-        parameters=[*paging.PARAMETERS, OpenApiParameter("status", str), OpenApiParameter("channel", str)],
-        responses={200: representations.page_model("TargetPage", TargetOutput), **PROBLEMS},
+        parameters=[
+            *paging.PARAMETERS,
+            OpenApiParameter("status", str, enum=Status.values),
+            OpenApiParameter("channel", str, enum=CHANNELS),
+        ],
+        responses={200: paging.page_model("TargetPage", TargetOutput), **PROBLEMS},
     )
     def get(self, request: Request, id: UUID) -> Response:
         """The notification's targets, oldest first."""
+        asked, errors = filters_of(request, TargetFilters)
         rows = NotificationTarget.objects.filter(notification=self.find(request, id))
-        for name in ("status", "channel"):
-            if name in request.query_params:
-                rows = rows.filter(**{name: request.query_params[name]})
-        page = paging.paginate(request.query_params, rows, "id", newest_first=False)
+        rows = rows.filter(**asked.model_dump(exclude_none=True))
+        page = paging.paginate(request.query_params, rows, "id", newest_first=False, errors=errors)
         return Response(page.body(representations.target))
 
 
@@ -248,9 +250,10 @@ class AttemptsView(_OfNotification):
     @extend_schema(
         operation_id="notifications_attempts",
         parameters=paging.PARAMETERS,
-        responses={200: representations.page_model("AttemptPage", AttemptOutput), **PROBLEMS},
+        responses={200: paging.page_model("AttemptPage", AttemptOutput), **PROBLEMS},
     )
     def get(self, request: Request, id: UUID) -> Response:
         """Every call made to a provider for this notification, oldest first within a target."""
-        page = attempts_page(self.find(request, id), request.query_params)
+        _, errors = filters_of(request, NoFilters)
+        page = attempts_page(self.find(request, id), request.query_params, errors)
         return Response(page.body(representations.attempt))

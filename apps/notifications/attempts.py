@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +25,9 @@ _BACKWARDS = _READ.format(beyond="<", from_="<=", direction="DESC")
 _ENDS = {False: UUID(int=0), True: UUID(int=2**128 - 1)}
 
 
-def attempts_page(notification: Notification, query: Mapping[str, str]) -> Page:
+def attempts_page(
+    notification: Notification, query: Mapping[str, str], errors: Sequence[Mapping[str, str]] = ()
+) -> Page:
     """A page of the notification's attempts, oldest target first, as the query parameters ask."""
 
     def read(key: UUID | None, backwards: bool, limit: int) -> list[DeliveryAttempt]:
@@ -34,4 +36,4 @@ def attempts_page(notification: Notification, query: Mapping[str, str]) -> Page:
         sql = _BACKWARDS if backwards else _FORWARDS
         return list(DeliveryAttempt.objects.raw(sql, {**values, "limit": limit}))
 
-    return paginate_by(query, read, column="id", parse=UUID)
+    return paginate_by(query, read, column="id", parse=UUID, errors=errors)

@@ -45,6 +45,6 @@ def _plan(notification_id: UUID, user_ids: list[int]) -> set[str]:
     names = ("channels", "all_channels", "priority", "bulk", "scheduled_at", "expires_at", "max_attempts")
     ((id, organization_id, recipients, *values),) = db.rows(_WISH, [notification_id])
     wish = Wish(notification_id=id, organization_id=organization_id, **dict(zip(names, values, strict=True)))
-    targets = planning.plan(wish, people.find(organization_id, ids=user_ids), clock.now())
+    targets = planning.plan(wish, people.reach(organization_id, ids=user_ids), clock.now())
     transitions.create(targets, summarised={id} if recipients * len(wish.channels) > SUMMARY_ABOVE else ())
     return {target.lane for target in targets if target.status is Status.QUEUED}

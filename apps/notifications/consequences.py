@@ -33,11 +33,15 @@ SELECT target_id, organization_id, reason, '' FROM unnest(%b::uuid[], %b::bigint
 ON CONFLICT DO NOTHING
 """
 
+# One probe per target: left to itself the planner may read all open dead letters in the order of their ids.
+# Their targets are locked by now, so nobody else resolves them.
 _CLOSE = """
 UPDATE notifications_deadletter SET resolved_at = carillon_now(), resolution = %s, resolved_by_id = %s
 WHERE id IN (
-    SELECT id FROM notifications_deadletter
-    WHERE target_id = ANY(%b::uuid[]) AND resolved_at IS NULL ORDER BY id FOR UPDATE
+    SELECT d.id FROM unnest(%b::uuid[]) AS g(target_id) CROSS JOIN LATERAL (
+        SELECT id FROM notifications_deadletter
+        WHERE target_id = g.target_id AND resolved_at IS NULL LIMIT 1
+    ) d
 )
 """
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import serializers
+from pydantic import BaseModel, Field
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,7 +18,7 @@ from apps.notifications.models import InboxItem
 from apps.users.authentication import IsPerson, UserTokenAuthentication
 from apps.users.models import User
 from project.api import field_error
-from project.paging import PARAMETERS, page_of, paginate
+from project.paging import PARAMETERS, page_model, paginate
 
 _COLUMNS = {  # in the answer: of the row
     "sequence": "sequence",
@@ -31,17 +33,17 @@ _COLUMNS = {  # in the answer: of the row
 _WRONG_SINCE = field_error("since", "invalid", "The last sequence you have, 0 for all.")
 
 
-class InboxItemSerializer(serializers.Serializer[Any]):
+class InboxItemOutput(BaseModel):
     """An item of the inbox, as in the socket's frames, and whether it was seen and read."""
 
-    sequence = serializers.IntegerField(help_text="Grows by one with each item of this person.")
-    id = serializers.UUIDField(help_text="The target's.")
-    notification_id = serializers.UUIDField()
-    title = serializers.CharField()
-    body = serializers.CharField()
-    created_at = serializers.DateTimeField()
-    seen_at = serializers.DateTimeField(allow_null=True)
-    read_at = serializers.DateTimeField(allow_null=True)
+    sequence: int = Field(description="Grows by one with each item of this person.")
+    id: UUID = Field(description="The target's.")
+    notification_id: UUID
+    title: str
+    body: str
+    created_at: datetime
+    seen_at: datetime | None
+    read_at: datetime | None
 
 
 class InboxView(APIView):
@@ -59,7 +61,7 @@ class InboxView(APIView):
                 "since", OpenApiTypes.INT64, description="Only items with a sequence greater than this."
             ),
         ],
-        responses={200: page_of("InboxPage", InboxItemSerializer)},
+        responses={200: page_model("InboxPage", InboxItemOutput)},
     )
     def get(self, request: Request) -> Response:
         assert isinstance(request.user, User)

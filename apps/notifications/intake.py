@@ -13,10 +13,9 @@ from django.conf import settings
 
 from apps.notifications import consequences, planning, transitions
 from apps.notifications.models import SUMMARY_ABOVE
-from apps.notifications.planning import Wish
+from apps.notifications.planning import Recipient, Wish
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Planned
-from apps.users.people import Person
 from project import clock, db, ids, queues
 
 INLINE = 1_000  # recipients planned in the caller's transaction; more are planned by workers, in chunks
@@ -62,7 +61,7 @@ class Accepted:
         return {target.lane for target in self.targets if target.status is Status.QUEUED}
 
 
-def accept(orders: Sequence[tuple[Order, Sequence[Person]]], now: datetime) -> list[Accepted]:
+def accept(orders: Sequence[tuple[Order, Sequence[Recipient]]], now: datetime) -> list[Accepted]:
     """Write notifications and their targets, in the caller's transaction: two statements for any number, and
     two more where there are big ones. now: the transaction's time."""
     accepted = [_accepted(order, people, now) for order, people in orders]
@@ -111,7 +110,7 @@ def is_bulk(order: Order, recipients: int) -> bool:
     return recipients * len(order.channels) > INLINE and not order.keep_lane
 
 
-def _accepted(order: Order, people: Sequence[Person], now: datetime) -> Accepted:
+def _accepted(order: Order, people: Sequence[Recipient], now: datetime) -> Accepted:
     id = ids.uuid7()
     wish = wish_of(id, order, recipients=len(people))
     targets = planning.plan(wish, people, now)

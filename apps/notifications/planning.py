@@ -9,9 +9,11 @@ from uuid import UUID
 
 from apps.notifications.statuses import Reason, Status
 from apps.notifications.transitions import Planned
-from apps.users.people import Person
+from apps.users.people import Person, Reach
 from project import ids
 from project.queues import lane_of
+
+Recipient = Person | Reach
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,29 +31,31 @@ class Wish:
     max_attempts: int
 
 
-def plan(wish: Wish, people: Iterable[Person], now: datetime) -> list[Planned]:
+def plan(wish: Wish, people: Iterable[Recipient], now: datetime) -> list[Planned]:
     """One target per person and channel."""
-    return [_target(wish, person, channel, now) for person in people for channel in _channels(wish, person)]
+    wanted = [(person, channel) for person in people for channel in _channels(wish, person)]
+    made = ids.target_ids(len(wanted))
+    return [_target(wish, id, *one, now) for id, one in zip(made, wanted, strict=True)]
 
 
-def address_of(channel: str, person: Person) -> str:
+def address_of(channel: str, person: Recipient) -> str:
     """Where the person is reached by this channel; empty if nowhere."""
     if channel == "in_app":
         return str(person.id)
     return person.email if channel == "email" else person.phone
 
 
-def _channels(wish: Wish, person: Person) -> Sequence[str]:
+def _channels(wish: Wish, person: Recipient) -> Sequence[str]:
     if not wish.all_channels:
         return wish.channels
     return [channel for channel in wish.channels if address_of(channel, person)]
 
 
-def _target(wish: Wish, person: Person, channel: str, now: datetime) -> Planned:
+def _target(wish: Wish, id: UUID, person: Recipient, channel: str, now: datetime) -> Planned:
     address = address_of(channel, person)
     status, reason, at = _decision(wish, person, address, now)
     return Planned(
-        id=ids.target_id(),
+        id=id,
         notification_id=wish.notification_id,
         organization_id=wish.organization_id,
         user_id=person.id,
@@ -66,7 +70,10 @@ def _target(wish: Wish, person: Person, channel: str, now: datetime) -> Planned:
     )
 
 
-def _decision(wish: Wish, person: Person, address: str, now: datetime) -> tuple[Status, str, datetime | None]:
+_Decision = tuple[Status, str, datetime | None]
+
+
+def _decision(wish: Wish, person: Recipient, address: str, now: datetime) -> _Decision:
     if not person.is_active:
         return Status.SKIPPED, Reason.INACTIVE.value, None
     if not address:

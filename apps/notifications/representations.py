@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel
 
 from apps.notifications.consequences import COUNTED
 from apps.notifications.intake import Accepted
@@ -16,20 +16,6 @@ from apps.notifications.schemas import RelatedObject
 from apps.notifications.statuses import SETTLED, Status
 from apps.notifications.transitions import Planned
 from project import db
-
-
-class PageInfo(BaseModel):
-    """Cursors to the neighbouring pages, null where there is none."""
-
-    after: str | None
-    before: str | None
-    page_size: int
-
-
-def page_model(name: str, item: type[BaseModel]) -> type[BaseModel]:
-    """A page of these items, for the OpenAPI."""
-    model: type[BaseModel] = create_model(name, items=(list[item], ...), page_info=(PageInfo, ...))  # type: ignore[valid-type]
-    return model
 
 
 class Summary(BaseModel):
@@ -151,13 +137,13 @@ def notification(row: Notification, summary: dict[str, Any]) -> dict[str, Any]:
         "title": row.title,
         "body": row.body,
         "template": row.template or None,
-        "payload": row.payload,
+        "payload": _json(row.payload),
         "channels": "all" if row.all_channels else row.channels,
         "priority": row.priority,
         "scheduled_at": row.scheduled_at,
         "expires_at": row.expires_at,
         "related_object": _related(row.related_type, row.related_id),
-        "metadata": row.metadata,
+        "metadata": _json(row.metadata),
         "recipients": row.recipient_count,
         "created_at": row.created_at,
         "summary": summary,
@@ -189,6 +175,17 @@ def attempt(row: DeliveryAttempt) -> dict[str, Any]:
     }
 
 
+def _json(value: Any) -> Any:
+    """As it was sent. Postgres keeps 1e22 with all its zeros, and Python reads that as an integer."""
+    if isinstance(value, dict):
+        return {name: _json(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_json(inner) for inner in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:  # more than JSON's readers agree on
+        return float(value)
+    return value
+
+
 def _related(type: str, id: str) -> dict[str, str] | None:
     return {"type": type, "id": id} if id else None
 
@@ -216,7 +213,8 @@ WHERE notification_id = ANY(%s::uuid[]) GROUP BY notification_id, status
 
 def summaries(rows: Iterable[Notification]) -> dict[UUID, dict[str, Any]]:
     """Where the targets of these notifications stand: kept for big ones, derived for small ones."""
-    big, small = [], []
+    big: list[UUID] = []
+    small: list[UUID] = []
     for row in rows:
         (big if row.recipient_count * len(row.channels) > SUMMARY_ABOVE else small).append(row.id)
     counts: dict[UUID, dict[str, int]] = {id: {} for id in small}

@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
+    JsonValue,
     StringConstraints,
     Tag,
-    model_validator,
+    ValidationError,
 )
 from pydantic_core import PydanticCustomError
 
 from apps.users import normalise
 from apps.users.schemas import ExternalId, UserInput
+from project.api import field_errors
 from project.ids import MAX_ATTEMPT_NUMBER
 from project.queues import CHANNELS, PRIORITIES
 
 MAX_TARGETS = 1_000
 MAX_BULK = 1_000
+MAX_BULK_TARGETS = 10_000  # of all rows: they are one transaction, and one answer
+
+Errors = list[dict[str, str]]
+Priority = Literal[PRIORITIES]  # type: ignore[valid-type]
 
 Title = Annotated[str, StringConstraints(max_length=500), AfterValidator(normalise.text)]
 Body = Annotated[str, StringConstraints(max_length=100_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(normalise.text)]
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _is_rfc_3339(value: object) -> object:
+    """Pydantic would also take numbers, and guess their unit."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC_3339.fullmatch(value)):
+        return value
+    raise PydanticCustomError("time", "Send an RFC 3339 time with its offset, such as 2027-01-31T09:00:00Z.")
+
+
+def _utc(value: datetime) -> datetime:
+    """What is beyond the year 9999 in UTC could be written and never be read."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("time", "This time is out of range.") from None
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_is_rfc_3339), AfterValidator(_utc)]
 
 
 def _kind(value: Any) -> str | None:
@@ -54,6 +82,26 @@ Target = Annotated[
 ]
 
 
+def _list_or_all(value: Any) -> str | None:
+    if isinstance(value, list):
+        return "~list"
+    return "~all" if value == "all" else None
+
+
+_A_LIST_OR_ALL = Discriminator(
+    _list_or_all,
+    custom_error_type="channels",
+    custom_error_message=f"A list of channels ({', '.join(CHANNELS)}), or all.",
+)
+Channel = Annotated[
+    str, Field(json_schema_extra={"enum": list(CHANNELS)})
+]  # an unknown one is told in checks
+Channels = Annotated[
+    Annotated[list[Channel], Tag("~list"), Field(min_length=1)] | Annotated[Literal["all"], Tag("~all")],
+    _A_LIST_OR_ALL,
+]
+
+
 class RelatedObject(BaseModel):
     """What the notification is about, in the caller's own system."""
 
@@ -63,46 +111,94 @@ class RelatedObject(BaseModel):
     id: ExternalId
 
 
+_EXAMPLES: list[JsonValue] = [
+    {"title": "Hello", "body": "Test", "targets": [1], "channels": ["in_app", "email"]},
+    {
+        "template": "order-shipped",
+        "payload": {"order": "A-17"},
+        "targets": [1, "customer-42", {"external_id": "customer-43", "email": "ada@example.com"}],
+        "priority": "high",
+        "scheduled_at": "2027-01-31T09:00:00+01:00",
+        "expires_at": "2027-02-01T09:00:00+01:00",
+        "related_object": {"type": "order", "id": "A-17"},
+        "metadata": {"campaign": "winter"},
+    },
+]
+
+
 class NotificationInput(BaseModel):
     """One notification: its own words (`title`, `body`) or a `template` with its `payload`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": _EXAMPLES})
 
     title: Title = ""
     body: Body = ""
-    template: Name | None = Field(None, description="Name of a template; instead of title and body.")
+    template: Name | None = Field(default=None, description="Name of a template; instead of title and body.")
     payload: dict[str, Any] = Field(default_factory=dict, description="Values for the template.")
     targets: list[Target] = Field(
         min_length=1,
         max_length=MAX_TARGETS,
         description="User ids (integers), external_ids (strings) or users to upsert (objects).",
     )
-    channels: list[Literal[CHANNELS]] | Literal["all"] = Field(  # type: ignore[valid-type]
-        "all", description="`all`: every channel the person has an address for."
+    channels: Channels = Field(
+        default="all", description="`all`: every channel the person has an address for."
     )
-    priority: Literal[PRIORITIES] = "normal"  # type: ignore[valid-type]
-    scheduled_at: AwareDatetime | None = Field(None, description="Not before this time.")
-    expires_at: AwareDatetime | None = Field(None, description="Not after this time: it would be of no use.")
-    max_attempts: int | None = Field(None, ge=1, le=MAX_ATTEMPT_NUMBER, description="Calls per target.")
+    priority: Priority = "normal"
+    scheduled_at: Time | None = Field(default=None, description="Not before this time.")
+    expires_at: Time | None = Field(default=None, description="Not after this time: it would be of no use.")
+    max_attempts: int | None = Field(
+        default=None, strict=True, ge=1, le=MAX_ATTEMPT_NUMBER, description="Calls per target."
+    )
     related_object: RelatedObject | None = None
     metadata: dict[str, Any] = Field(default_factory=dict, description="Kept and returned, never sent.")
 
-    @model_validator(mode="after")
-    def _says_something(self) -> NotificationInput:
-        if self.template is None and not (self.title or self.body):
-            raise PydanticCustomError("required", "Give a title, a body or a template.")
-        if self.template is not None and (self.title or self.body):
-            raise PydanticCustomError("invalid", "Give either a template or title and body.")
-        if isinstance(self.channels, list) and not self.channels:
-            raise PydanticCustomError("too_few", "Name at least one channel, or say all.")
-        return self
+
+class Draft(NotificationInput):
+    """What is right in a request that is wrong elsewhere. A bad target or channel is None, in its place."""
+
+    targets: list[Target | None] = []  # type: ignore[assignment]
+    channels: list[str | None] | Literal["all"] = "all"  # type: ignore[assignment]
 
 
-def times_wrong(request: NotificationInput, now: datetime) -> dict[str, str]:
-    """What is wrong with the request's times, by field, seen from Postgres's clock."""
-    if request.expires_at is not None:
-        if request.expires_at <= now:
-            return {"expires_at": "This time is past."}
-        if request.scheduled_at is not None and request.expires_at <= request.scheduled_at:
-            return {"expires_at": "It would expire before it is scheduled."}
-    return {}
+class Reading(NamedTuple):
+    """A request as far as it can be read, and what is wrong with its shape."""
+
+    request: NotificationInput
+    errors: Errors
+    wrong: frozenset[str]  # fields nothing can be said about
+
+
+_NOTHING_WRONG: frozenset[str] = frozenset()
+
+
+def read(body: object) -> Reading:
+    """The body as a request; if its shape is wrong, the rest of it, so that the rest can be judged too."""
+    try:
+        return Reading(NotificationInput.model_validate(body), [], _NOTHING_WRONG)
+    except ValidationError as error:
+        return _rest(body, error)
+
+
+def _rest(body: object, error: ValidationError) -> Reading:
+    if not isinstance(body, dict):
+        return Reading(Draft(), field_errors(error), frozenset(NotificationInput.model_fields))
+    wrong, places = _blame(error)
+    right = {name: value for name, value in body.items() if name not in wrong}
+    for name, bad in places.items():
+        if name in right:
+            right[name] = [None if index in bad else value for index, value in enumerate(right[name])]
+    return Reading(Draft.model_validate(right), field_errors(error), wrong)
+
+
+def _blame(error: ValidationError) -> tuple[frozenset[str], dict[str, set[int]]]:
+    """The fields that are wrong as a whole; of lists that are wrong in places, the places."""
+    wrong: set[str] = set()
+    places: dict[str, set[int]] = {"targets": set(), "channels": set()}
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        name = str(item["loc"][0])
+        index = next((step for step in item["loc"] if isinstance(step, int)), None)
+        if name in places and index is not None:
+            places[name].add(index)
+        else:
+            wrong.add(name)
+    return frozenset(wrong), places

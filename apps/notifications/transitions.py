@@ -165,11 +165,21 @@ class Due:
     limit: int
     after: tuple[int, UUID] = (0, UUID(int=0))  # `Claimed.due` and id
 
+    @property
+    def oldest(self) -> int:
+        """How many from the oldest; the rest from the newest."""
+        return self.limit - self.limit // 5
+
     def parameters(self) -> dict[str, object]:
-        newest = self.limit // 5
         after, after_id = self.after
-        oldest = self.limit - newest
-        return {"lane": self.lane, "oldest": oldest, "newest": newest, "after": after, "after_id": after_id}
+        newest = self.limit - self.oldest
+        return {
+            "lane": self.lane,
+            "oldest": self.oldest,
+            "newest": newest,
+            "after": after,
+            "after_id": after_id,
+        }
 
 
 def claim(due: Due, claim_id: int) -> list[Claimed]:

@@ -39,6 +39,16 @@ class Person(NamedTuple):
         return fields
 
 
+class Reach(NamedTuple):
+    """Where a person is reached."""
+
+    id: int
+    external_id: str | None
+    email: str
+    phone: str
+    is_active: bool
+
+
 def _each(pattern: str) -> str:
     return ", ".join(pattern.format(field=field, default=default) for field, default in _FIELDS.items())
 
@@ -82,17 +92,19 @@ UNION ALL
 SELECT {_COLUMNS}, false FROM known WHERE same
 """
 
-_FIND = f"""
-SELECT {_COLUMNS} FROM unnest(%(ids)s::bigint[]) g (given)
-CROSS JOIN LATERAL (SELECT * FROM {_TABLE} WHERE id = g.given LIMIT 1) u
+_FIND = """
+SELECT {columns} FROM unnest(%(ids)b::bigint[]) g (given)
+CROSS JOIN LATERAL (SELECT * FROM {table} WHERE id = g.given LIMIT 1) u
 WHERE organization_id = %(organization_id)s::bigint
 UNION
-SELECT {_COLUMNS} FROM unnest(%(external_ids)s::text[]) g (given)
+SELECT {columns} FROM unnest(%(external_ids)b::text[]) g (given)
 CROSS JOIN LATERAL (
-    SELECT * FROM {_TABLE}
+    SELECT * FROM {table}
     WHERE organization_id = %(organization_id)s::bigint AND external_id = g.given LIMIT 1
 ) u
 """
+_FIND_PERSON = _FIND.format(columns=_COLUMNS, table=_TABLE)
+_FIND_REACH = _FIND.format(columns=", ".join(Reach._fields), table=_TABLE)
 
 
 def upsert(organization_id: int, people: Iterable[UserInput]) -> dict[str, Person]:
@@ -115,5 +127,15 @@ def find(
     organization_id: int, *, ids: Collection[int] = (), external_ids: Collection[str] = ()
 ) -> list[Person]:
     """Those of the organization's people who are there, in one statement, in no order."""
-    values = {"organization_id": organization_id, "ids": list(ids), "external_ids": list(external_ids)}
-    return [Person(*row) for row in db.rows(_FIND, values)]
+    return [Person(*row) for row in db.rows(_FIND_PERSON, _named(organization_id, ids, external_ids))]
+
+
+def reach(
+    organization_id: int, *, ids: Collection[int] = (), external_ids: Collection[str] = ()
+) -> list[Reach]:
+    """As `find`, only what planning needs: two timestamps a person were half of what planning cost."""
+    return [Reach(*row) for row in db.rows(_FIND_REACH, _named(organization_id, ids, external_ids))]
+
+
+def _named(organization_id: int, ids: Collection[int], external_ids: Collection[str]) -> dict[str, Any]:
+    return {"organization_id": organization_id, "ids": list(ids), "external_ids": list(external_ids)}

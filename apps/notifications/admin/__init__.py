@@ -1,0 +1,15 @@
+"""The admin's pages of notifications and dead letters. Read-only: a status moves only by a re-drive."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from apps.notifications.admin.dead_letters import DeadLetterAdmin
+from apps.notifications.admin.notifications import NotificationAdmin
+
+__all__ = ["DeadLetterAdmin", "NotificationAdmin"]
+
+admin.site.site_header = admin.site.site_title = "Carillon"
+admin.site.index_title = "Overview"
+admin.site.index_template = "notifications/admin/index.html"
+admin.site.site_url = None  # there is no other site to view

@@ -1,0 +1,44 @@
+"""Nobody gets at the API without credentials, but for what is listed here as open."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from project import ids
+
+OPEN = {"/api/schema/", "/api/docs/"}
+_EXAMPLES = {"uuid": str(ids.uuid7()), "int": "1", "slug": "a", "str": "a", "path": "a/b"}
+_CONVERTER = re.compile(r"<(?:(\w+):)?\w+>")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def routes(patterns: list[URLPattern | URLResolver], before: str = "/") -> Iterator[str]:
+    """Every route, with an example in the place of each parameter."""
+    for pattern in patterns:
+        path = before + _CONVERTER.sub(lambda match: _EXAMPLES[match[1] or "str"], str(pattern.pattern))
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, path)
+        else:
+            yield path
+
+
+def api_routes() -> list[str]:
+    return sorted({path for path in routes(get_resolver().url_patterns) if path.startswith("/api/")})
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("path", [path for path in api_routes() if path not in OPEN])
+def test_without_credentials_there_is_only_401(path: str, method: str) -> None:
+    response = Client(raise_request_exception=False).generic(method, path)
+    assert response.status_code == 401
+
+
+def test_the_routes_are_found_and_the_open_ones_exist() -> None:
+    found = set(api_routes())
+    assert found >= OPEN and "/api/notifications/" in found and len(found) > len(OPEN) + 5

@@ -1,0 +1,246 @@
+"""Plans: every statement of the engine goes by its index, however big the table, whenever it was prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from apps.delivery import claims, sweeper
+from apps.delivery.claims import Claim
+from apps.delivery.settling import Ended, settle
+from apps.integrations.contract import Accepted
+from apps.notifications import attempts, holds, idempotency, transitions
+from apps.notifications.models import Notification
+from apps.notifications.statuses import Status
+from apps.notifications.transitions import Due
+from project import clock, db
+from tests.api_helpers import make_service
+from tests.support import rows
+from tests.support.database import Prepared
+from tests.support.rows import LANE
+
+pytestmark = pytest.mark.django_db
+_names = count()
+_FILL = """
+INSERT INTO notifications_notificationtarget (id, notification_id, organization_id, user_id, channel, address,
+    lane, status, reason, expires_at, attempts, attempts_allowed, settled_at)
+SELECT overlay(overlay(gen_random_uuid()::text placing '00' from 35) placing '7' from 15)::uuid, %s, 1, 1,
+    'email', 'a@example.com', 'email.normal', 'sent', '', now() + interval '1 hour', 1, 6, now()
+FROM generate_series(1, 20000)
+"""
+_FILL_ATTEMPTS = """
+INSERT INTO notifications_deliveryattempt
+SELECT overlay(id::text placing '01' from 35)::uuid, id, 1, 'p', 'w', now(), now(), 'accepted', '', ''
+FROM notifications_notificationtarget ON CONFLICT DO NOTHING
+"""
+_FILL_CLAIMS = """
+INSERT INTO delivery_claim (lane, provider, worker, target_ids, lease_until)
+SELECT 'email.normal', 'p', 'w', '{}', now() + interval '1 minute' FROM generate_series(1, 2000)
+"""
+_FILL_KEYS = """
+INSERT INTO notifications_idempotencykey (client_id, key, fingerprint, status_code, body)
+SELECT %s, n::text, '', 202, '' FROM generate_series(1, 5000) n
+"""
+_FILL_SUMMARIES = """
+INSERT INTO notifications_notificationsummary
+    (notification_id, planned, held, skipped, sent, delivered, failed, dead, cancelled, expired)
+SELECT gen_random_uuid(), 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM generate_series(1, 3000)
+"""
+_FILL_LETTERS = """
+INSERT INTO notifications_deadletter (target_id, organization_id, reason, resolution, resolved_at)
+SELECT gen_random_uuid(), 1, 'x', '', now() FROM generate_series(1, 3000)
+"""
+
+
+def fill(note: Notification) -> None:
+    """Twenty thousand settled targets and what belongs to them."""
+    db.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    client = make_service()
+    db.execute(_FILL, [note.pk])
+    db.execute(_FILL_KEYS, [client.pk])
+    for statement in (_FILL_ATTEMPTS, _FILL_CLAIMS, _FILL_SUMMARIES, _FILL_LETTERS):
+        db.execute(statement)
+    db.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+def a_claim() -> Claim:
+    rows.targets(rows.notification(kept=True), Status.QUEUED, 3)
+    claim = claims.take(LANE, "p", 10)
+    assert claim is not None
+    return claim
+
+
+def settling() -> None:
+    claim = a_claim()
+    settle(claim, [Ended(target, Accepted("x"), claim.taken_at) for target in claim.targets])
+
+
+def judging() -> None:
+    claim = a_claim()
+    transitions.settle(
+        claim.id, [transitions.Settled(t.id, Status.UNKNOWN, "x", None, 1) for t in claim.targets]
+    )
+    claims.close(claim.id, [target.id for target in claim.targets])
+    db.execute("UPDATE delivery_claim SET grace_until = now() - interval '1s' WHERE id = %s", [claim.id])
+    sweeper.judge_unknown(10)
+
+
+def rescuing() -> None:
+    claim = a_claim()
+    claims.start(claim, [target.id for target in claim.targets])
+    db.execute("UPDATE delivery_claim SET lease_until = now() - interval '1s' WHERE id = %s", [claim.id])
+    sweeper.rescue_leases(10)
+
+
+def starting() -> None:
+    claim = a_claim()
+    claims.start(claim, [target.id for target in claim.targets])
+
+
+WALKED = {"notifications_audiencechunk_pkey"}  # only to see whether there is a row
+
+# What is done -> the indexes its statements go by, each named index by at least one of them.
+TARGET, CLAIM_ROW = "notifications_notificationtarget_pkey", "delivery_claim_pkey"
+SUMMARY = "notifications_notificationsummary_pkey"
+ACTS: dict[str, tuple[Callable[[], object], set[str]]] = {
+    "claim": (lambda: transitions.claim(Due(LANE, 500), 1), {"target_due", TARGET}),
+    "in-app claim": (lambda: transitions.lock_due(Due(LANE, 500)), {"target_due", TARGET}),
+    "start": (starting, {CLAIM_ROW, TARGET}),
+    "settle": (settling, {TARGET, SUMMARY}),
+    "cancel": (lambda: transitions.cancel(rows.targets(rows.notification(kept=True))), {TARGET, SUMMARY}),
+    "bury": (judging, {"claim_grace", CLAIM_ROW, TARGET}),
+    "rescue": (rescuing, {"claim_lease", CLAIM_ROW, TARGET}),
+    "redrive": (
+        lambda: transitions.redrive(rows.targets(rows.notification(), Status.DEAD), more_attempts=1, by=None),
+        {"dead_letter_one_open", TARGET},
+    ),
+    "late acceptance": (
+        lambda: transitions.accept(rows.targets(rows.notification(), Status.DEAD)),
+        {"dead_letter_one_open", TARGET},
+    ),
+    "due lanes": (sweeper.due_lanes, {"target_due"}),
+    "expire": (lambda: sweeper.expire_overdue(1000), {"target_expiring"}),
+    "release": (lambda: holds.release_due(1000), {"target_held"}),
+    "forget keys": (lambda: idempotency.forget_old(1000), {"idempotency_key_age"}),
+    "attempts": (
+        lambda: attempts.attempts_page(Notification.objects.latest("id"), {}),
+        {"target_of_notification", "notifications_deliveryattempt_default_pkey"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def stage(django_db_setup: None, django_db_blocker: Any) -> Iterator[dict[str, list[Prepared]]]:
+    """Every act's statements, prepared twice: while the tables were empty, and when they are full."""
+    with django_db_blocker.unblock():
+        with transaction.atomic():
+            note = rows.notification(kept=True)
+            early = {name: prepared(act) for name, (act, _) in ACTS.items()}
+            fill(note)
+            early_plans = {name: [one.nodes() for one in early[name]] for name in ACTS}
+            db.execute("ANALYZE")
+            late_plans = {name: [one.nodes() for one in prepared(act)] for name, (act, _) in ACTS.items()}
+            yield {"empty": early_plans, "full": late_plans}
+            transaction.set_rollback(True)
+        connection.close()
+
+
+def prepared(act: Callable[[], object]) -> list[Prepared]:
+    """Do it once, then prepare the statements it consisted of as it has them, and run each by its plan."""
+    found: list[tuple[str, Any]] = []
+    monkeypatch = pytest.MonkeyPatch()
+    real = db._cursor
+
+    class Spy:
+        def __init__(self) -> None:
+            self._cursor = real()
+
+        def __enter__(self) -> Any:
+            inner = self._cursor.__enter__()
+            execute = inner.execute
+
+            def spied(sql: str, parameters: Any = ()) -> Any:
+                found.append((sql, parameters))
+                return execute(sql, parameters)
+
+            return _Facade(inner, spied)
+
+        def __exit__(self, *error: Any) -> Any:
+            return self._cursor.__exit__(*error)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(db, "_cursor", Spy)
+        patched.setattr(db, "one_transaction", transaction.atomic)
+        patched.setattr(attempts.DeliveryAttempt.objects, "raw", lambda *query: db.rows(*query)[:0])
+        act()
+    statements = [(sql, values) for sql, values in found if _explainable(sql)]
+    assert statements
+    return [Prepared(f"plan_{next(_names)}", sql, values) for sql, values in statements]
+
+
+class _Facade:
+    def __init__(self, cursor: Any, execute: Callable[..., Any]) -> None:
+        self._cursor, self.execute = cursor, execute
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+def _explainable(sql: str) -> bool:
+    return "nextval" not in sql and not sql.startswith("SET ") and "now() - interval '1s'" not in sql
+
+
+@pytest.mark.parametrize("when", ["empty", "full"])
+@pytest.mark.parametrize("name", ACTS)
+def test_every_statement_goes_by_its_index(name: str, when: str, stage: dict[str, Any]) -> None:
+    plans = stage[when][name]
+    nodes = [node for plan in plans for node in plan]
+    assert [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"] == []
+    used = {node["Index Name"] for node in nodes if "Index Name" in node}
+    assert used >= ACTS[name][1]
+    conditions = [node for node in nodes if "Index Name" in node and "Index Cond" not in node]
+    assert {node["Index Name"] for node in conditions} <= WALKED  # no other index is read from end to end
+
+
+@pytest.mark.parametrize("when", ["empty", "full"])
+@pytest.mark.parametrize("name", ["claim", "in-app claim", "due lanes", "expire", "release"])
+def test_what_the_index_orders_is_not_sorted_again(name: str, when: str, stage: dict[str, Any]) -> None:
+    """Below the lock or the limit that takes the batch there is only the index."""
+    for plan in stage[when][name]:
+        for node in plan:
+            if "Sort" in node["Node Type"]:
+                assert not [
+                    child for child in node.get("Plans", ()) if child.get("Index Name") == "target_due"
+                ]
+        ordered = [node for node in plan if node["Node Type"] in {"LockRows", "Limit"}]
+        children = [child["Node Type"] for node in ordered for child in node.get("Plans", ())]
+        if name != "due lanes" and "claim" in name:
+            assert set(children) <= {"Index Scan", "Index Only Scan", "LockRows"}
+
+
+@pytest.mark.parametrize("when", ["empty", "full"])
+def test_a_claim_reads_the_lane_from_its_watermark_and_from_its_end(when: str, stage: dict[str, Any]) -> None:
+    (plan,) = stage[when]["claim"]
+    scans = {node["Scan Direction"]: node for node in plan if node.get("Index Name") == "target_due"}
+    assert set(scans) == {"Forward", "Backward"}
+    forward = scans["Forward"]["Index Cond"]
+    assert "lane" in forward and "ROW(next_attempt_at, id)" in forward and "<=" in forward
+    assert "lane" in scans["Backward"]["Index Cond"]
+
+
+@pytest.mark.parametrize("when", ["empty", "full"])
+def test_what_is_due_is_looked_for_lane_by_lane(when: str, stage: dict[str, Any]) -> None:
+    (plan,) = stage[when]["due lanes"]
+    (scan,) = [node for node in plan if node.get("Index Name") == "target_due"]
+    assert "lane" in scan["Index Cond"]
+
+
+def test_the_clock_is_inlined_into_the_conditions(stage: dict[str, Any]) -> None:
+    (plan,) = stage["full"]["claim"]
+    conditions = " ".join(node.get("Index Cond", "") for node in plan)
+    assert "carillon_now" not in conditions and "clock_offset" in conditions
+    assert clock.CREATE_SQL

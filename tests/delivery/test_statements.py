@@ -1,0 +1,127 @@
+"""How many statements each step costs: the same for 2 targets and for 200."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+
+from apps.delivery import claims, engine, sweeper
+from apps.integrations.contract import Accepted, Outcome, PermanentFailure, TemporaryFailure, UnknownOutcome
+from apps.notifications import contents, inbox, intake
+from apps.notifications.intake import Order
+from apps.notifications.statuses import Status
+from apps.users import people
+from project import clock, db
+from tests.support import rows
+from tests.support.adapters import always, answering
+from tests.support.database import capture, move_clock
+from tests.support.rows import LANE
+
+pytestmark = pytest.mark.django_db
+MIXED: list[Outcome] = [Accepted("x"), TemporaryFailure("a"), PermanentFailure("b"), UnknownOutcome("c")]
+
+
+@pytest.fixture(autouse=True)
+def ids_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claim ids come fifty at a time; here they are there already."""
+    claims._ids.next()
+    monkeypatch.setattr(inbox, "hint", lambda heads: None)
+
+
+def queued(count: int, lane: str = LANE) -> list[UUID]:
+    """Targets of two notifications, both with a summary."""
+    half = count // 2
+    return [
+        id
+        for share in (half, count - half)
+        for id in rows.targets(
+            rows.notification(kept=True), Status.QUEUED, share, lane=lane, channel=lane.partition(".")[0]
+        )
+    ]
+
+
+def cost(work: Callable[[], object]) -> int:
+    with capture() as statements:
+        work()
+    return len(statements)
+
+
+def test_raw_statements_are_seen_by_the_capture() -> None:
+    with capture() as statements:
+        db.rows("SELECT 1, %s::int", [2])
+        db.execute("UPDATE users_user SET name = %(name)s WHERE false", {"name": "x"})
+    assert len(statements) == 2 and "SELECT 1" in statements[0] and "UPDATE" in statements[1]
+
+
+@pytest.mark.parametrize("count", [2, 200])
+def test_a_claim_is_two_statements(count: int) -> None:
+    queued(count)
+    assert cost(lambda: claims.take(LANE, "scripted", 500)) == 2
+
+
+@pytest.mark.parametrize("count", [2, 200])
+def test_a_start_is_one_statement(count: int) -> None:
+    queued(count)
+    claim = claims.take(LANE, "scripted", 500)
+    assert claim is not None
+    assert cost(lambda: claims.start(claim, [target.id for target in claim.targets])) == 1
+
+
+@pytest.mark.parametrize("count", [2, 200])
+def test_a_batch_that_is_all_accepted_costs_eight_statements(count: int, adapter) -> None:
+    """Claim 2, texts 1, start 1; attempts, targets, summaries, claim."""
+    adapter(always(Accepted("x")))
+    targets = queued(count)
+    contents._cache.clear()
+    assert cost(lambda: engine.work(LANE)) == 8
+    assert set(rows.statuses(targets)) == {"sent"}
+
+
+@pytest.mark.parametrize("count", [4, 200])
+def test_a_batch_of_mixed_outcomes_costs_no_more(count: int, adapter) -> None:
+    outcomes = iter(MIXED * 50)
+    adapter(answering(lambda message: next(outcomes)))
+    targets = queued(count)
+    contents._cache.clear()
+    assert cost(lambda: engine.work(LANE)) == 8
+    assert set(rows.statuses(targets)) == {"sent", "retrying", "failed", "unknown"}
+
+
+@pytest.mark.parametrize("count", [2, 200])
+def test_dead_letters_cost_one_statement_more(count: int, adapter) -> None:
+    adapter(always(TemporaryFailure("busy")))
+    note = rows.notification(kept=True)
+    rows.targets(note, Status.QUEUED, count, attempts=5)
+    contents._cache.clear()
+    assert cost(lambda: engine.work(LANE)) == 9
+
+
+@pytest.mark.parametrize("count", [2, 200])
+def test_an_in_app_batch_costs_five_statements(count: int) -> None:
+    """Rows, texts, inbox, targets, summaries."""
+    targets = queued(count, "in_app.normal")
+    contents._cache.clear()
+    assert cost(lambda: engine.work("in_app.normal")) == 5
+    assert set(rows.statuses(targets)) == {"delivered"}
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_accepting_notifications_costs_the_same_for_any_number(count: int) -> None:
+    somebody = people.find(1, ids=[user.pk for user in rows.people(3)])
+    order = Order(organization_id=1, channels=["email", "sms"], title="Hello")
+    assert cost(lambda: intake.accept([(order, somebody)] * count, clock.now())) <= 5
+
+
+@pytest.mark.parametrize("count", [2, 200])
+def test_rescuing_a_claim_costs_the_same_for_any_number_of_targets(count: int, settings) -> None:
+    queued(count)
+    claim = claims.take(LANE, "scripted", 500)
+    assert claim is not None
+    claims.start(claim, [target.id for target in claim.targets])
+    move_clock(settings.CLAIM_LEASE + 1)
+    rescue = cost(lambda: sweeper.rescue_leases(10))
+    move_clock(settings.CLAIM_LEASE + settings.UNKNOWN_GRACE + 2)
+    judge = cost(lambda: sweeper.judge_unknown(10))
+    assert (rescue, judge) == (6, 6)
