@@ -34,6 +34,10 @@ class Claim:
     _monotonic: float = field(default_factory=time.monotonic)
 
     @property
+    def channel(self) -> str:
+        return self.lane.split(".", maxsplit=1)[0]
+
+    @property
     def now(self) -> datetime:
         """Postgres time, told by this process's monotonic clock since the claim."""
         return self.taken_at + timedelta(seconds=time.monotonic() - self._monotonic)
@@ -126,16 +130,22 @@ WITH started AS (
     WHERE id = %s AND lease_until > carillon_now()
     RETURNING id, call_started_at
 )
-SELECT t.id, started.call_started_at
-FROM started, unnest(%b::uuid[]) AS g(id) JOIN notifications_notificationtarget t ON t.id = g.id
-WHERE t.claim_id = started.id AND t.status = 'sending'
-  AND (t.expires_at IS NULL OR t.expires_at > carillon_now())
+SELECT started.call_started_at, ARRAY(
+    SELECT g.id FROM unnest(%b::uuid[]) AS g(id) WHERE NOT EXISTS (
+        SELECT 1 FROM notifications_notificationtarget t
+        WHERE t.id = g.id AND t.claim_id = started.id AND t.status = 'sending'
+          AND (t.expires_at IS NULL OR t.expires_at > carillon_now())))
+FROM started
 """
 
 
-def start(claim: Claim, ids: Collection[UUID]) -> dict[UUID, datetime]:
-    """Commit that these are about to leave, and renew the lease. The ids that may, with the time."""
-    return dict(db.rows(_START, [settings.CLAIM_LEASE, claim.id, sorted(ids)]))
+def start(claim: Claim, ids: Collection[UUID]) -> tuple[datetime, set[UUID]] | None:
+    """Commit that these are about to leave, and renew the lease. When that was, and which must stay.
+
+    None: the claim is no longer ours, so nothing may leave.
+    """
+    found = db.rows(_START, [settings.CLAIM_LEASE, claim.id, sorted(ids)])
+    return (found[0][0], set(found[0][1])) if found else None
 
 
 _GRACE = """

@@ -14,7 +14,7 @@ from django.conf import settings
 from apps.delivery import claims, in_app, providers
 from apps.delivery.claims import Claim
 from apps.delivery.settling import Ended, settle, until_committed
-from apps.integrations.contract import Adapter, Message, Outcome, Outcomes, UnknownOutcome
+from apps.integrations.contract import Adapter, Message, Outcomes, UnknownOutcome
 from apps.notifications import contents, transitions
 from apps.notifications.statuses import Reason, Status
 from apps.notifications.transitions import Claimed, Settled
@@ -39,7 +39,9 @@ def work(lane: str) -> int:
     if claim.full:
         queues.ring_now(lane)  # before sending: so that every worker of the lane wakes
     if adapter is None:
-        _End(claim, given_up=[_dead(target, Reason.NO_PROVIDER) for target in claim.targets]).settle([], True)
+        _End(
+            claim, claim.taken_at, given_up=[_dead(target, Reason.NO_PROVIDER) for target in claim.targets]
+        ).settle([], last=True)
     else:
         _deliver(claim, adapter)
     return len(claim.targets)
@@ -49,32 +51,32 @@ def _deliver(claim: Claim, adapter: Adapter) -> None:
     messages, broken = _compose(claim)
     asked = time.monotonic()
     started = claims.start(claim, messages)
-    if time.monotonic() - asked > settings.CLAIM_LEASE - adapter.timeout - settings.CLAIM_MARGIN:
-        started = {}  # this process stood still for so long that the sweeper may have the claim by now
-    leaving = [message for id, message in messages.items() if id in started]
-    end = _End(claim, stayed=[id for id in messages if id not in started], given_up=broken)
+    if started and time.monotonic() - asked > settings.CLAIM_LEASE - adapter.timeout - settings.CLAIM_MARGIN:
+        started = None  # this process stood still for so long that the sweeper may have the claim by now
+    at, stay = started or (claim.taken_at, messages.keys())
+    end = _End(claim, at, stayed=[id for id in messages if id in stay], given_up=broken)
+    leaving = [message for id, message in messages.items() if id not in stay]
     for outcomes, last in _gathered(adapter, leaving):
-        end.settle(
-            [(message.target, outcome, started[message.target]) for message, outcome in outcomes], last
-        )
+        end.settle(outcomes, last=last)
     if not leaving:
-        end.settle([], True)
+        end.settle([], last=True)
 
 
 class _End:
     """The settling of one claim, group by group; the last one closes it in the same transaction."""
 
     def __init__(
-        self, claim: Claim, *, stayed: Sequence[UUID] = (), given_up: Sequence[Settled] = ()
+        self, claim: Claim, at: datetime, *, stayed: Sequence[UUID] = (), given_up: Sequence[Settled] = ()
     ) -> None:
         self._claim = claim
+        self._started_at = at
         self._targets = {target.id: target for target in claim.targets}
         self._stayed = stayed
         self._given_up = given_up
         self._unknown: set[UUID] = set()
 
-    def settle(self, told: Sequence[tuple[UUID, Outcome, datetime]], last: bool) -> None:
-        ended = [Ended(self._targets[id], outcome, started_at) for id, outcome, started_at in told]
+    def settle(self, told: Outcomes, *, last: bool) -> None:
+        ended = [Ended(self._targets[message.target], outcome, self._started_at) for message, outcome in told]
         self._unknown |= until_committed(lambda: self._write(ended, last))
 
     def _write(self, ended: Sequence[Ended], last: bool) -> set[UUID]:
@@ -91,7 +93,7 @@ def _compose(claim: Claim) -> tuple[dict[UUID, Message], list[Settled]]:
     """A message per target, and what could not be rendered."""
     messages: dict[UUID, Message] = {}
     broken = []
-    for target, parts in contents.for_targets(claim.targets):
+    for target, parts in contents.for_targets(claim.targets, claim.channel):
         if parts is None:
             broken.append(_dead(target, Reason.RENDERING))
             continue

@@ -33,7 +33,7 @@ def _deliver(targets: list[Claimed]) -> dict[int, int]:
         transitions.expire(late)
     results: list[tuple[UUID, Status, str]] = []
     items: list[tuple[UUID, int, UUID, str, str]] = []
-    for target, parts in contents.for_targets([target for target in targets if target.id not in late]):
+    for target, parts in contents.for_targets([t for t in targets if t.id not in late], "in_app"):
         if parts is None:
             results.append((target.id, Status.DEAD, Reason.RENDERING.value))
             continue

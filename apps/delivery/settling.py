@@ -6,10 +6,9 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection
@@ -40,8 +39,7 @@ _OUTCOMES: dict[type[Outcome], AttemptOutcome] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """One attempt and its outcome. `seen` is false when its worker died: nobody saw the end."""
 
     target: Claimed
@@ -75,27 +73,36 @@ def settle(claim: Claim, ended: Sequence[Ended], *, given_up: Sequence[Settled] 
     Inside the caller's transaction: attempts, targets, dead letters, summaries. The attempt is recorded even
     where the target has moved on meanwhile, and a proof of acceptance moves it whatever has become of it.
     """
-    results = [_settled(claim, one) for one in ended]
+    decide = _decider(claim)
+    results = [decide(one) for one in ended]
     if ended:
         _record(claim, ended)
-    moved = {move.id for move in transitions.settle(claim.id, [*results, *given_up])}
-    late = [result.id for result in results if result.status is Status.SENT and result.id not in moved]
+    stayed = transitions.settle(claim.id, [*results, *given_up])
+    late = [result.id for result in results if result.status is Status.SENT and result.id in stayed]
     if late:
         transitions.accept(late)
     return {result.id for result in results if result.status is Status.UNKNOWN}
 
 
-def _settled(claim: Claim, one: Ended) -> Settled:
-    target = one.target
-    standing = retry.Standing(
-        attempts=one.number,
-        allowed=target.attempts_allowed,
-        expires_at=target.expires_at,
-        now=claim.now,
-        chance=random.random(),  # noqa: S311  (jitter)
-    )
-    decision = retry.decide(one.outcome, standing, policy_of(target.channel))
-    return Settled(target.id, decision.status, _text(decision.reason, 60), decision.at, one.number)
+def _decider(claim: Claim) -> Callable[[Ended], Settled]:
+    """What becomes of one target, asked of `retry.decide` with all it depends on."""
+    policy, now = policy_of(claim.channel), claim.now
+
+    def decide(one: Ended) -> Settled:
+        target = one.target
+        if isinstance(one.outcome, Accepted):
+            return Settled(target.id, Status.SENT, "", None, one.number)
+        standing = retry.Standing(
+            attempts=one.number,
+            allowed=target.attempts_allowed,
+            expires_at=target.expires_at,
+            now=now,
+            chance=random.random(),  # noqa: S311  (jitter)
+        )
+        decision = retry.decide(one.outcome, standing, policy)
+        return Settled(target.id, decision.status, _text(decision.reason, 60), decision.at, one.number)
+
+    return decide
 
 
 def _text(value: str, most: int) -> str:

@@ -75,8 +75,7 @@ WHERE lease_until < carillon_now() ORDER BY lease_until LIMIT %s FOR UPDATE SKIP
 """
 
 _OF_CLAIM = """
-SELECT t.id, t.notification_id, t.user_id, t.channel, t.lane, t.address, t.attempts, t.attempts_allowed,
-       t.expires_at, 0
+SELECT t.id, t.notification_id, t.user_id, t.address, t.attempts, t.attempts_allowed, t.expires_at, 0
 FROM unnest(%b::uuid[]) AS g(id) JOIN notifications_notificationtarget t ON t.id = g.id
 WHERE t.claim_id = %s AND t.status = %s ORDER BY t.id
 """
@@ -114,7 +113,7 @@ def _targets(ids: list[UUID], claim_id: int, status: Status) -> list[Claimed]:
 
 
 _GRACES_OVER = """
-SELECT id, target_ids, carillon_now() FROM delivery_claim
+SELECT id, lane, target_ids, carillon_now() FROM delivery_claim
 WHERE grace_until < carillon_now() ORDER BY grace_until LIMIT %s FOR UPDATE SKIP LOCKED
 """
 
@@ -123,13 +122,14 @@ def judge_unknown(limit: int) -> int:
     """Unknown outcomes no receipt has cleared: the channel's policy repeats them, or a person decides."""
     with db.one_transaction():
         found = db.rows(_GRACES_OVER, [limit])
-        for id, target_ids, now in found:
-            _judge(_targets(target_ids, id, Status.UNKNOWN), now)
+        for id, lane, target_ids, now in found:
+            _judge(lane, _targets(target_ids, id, Status.UNKNOWN), now)
             claims.forget(id)
     return len(found)
 
 
-def _judge(targets: list[Claimed], now: datetime) -> None:
+def _judge(lane: str, targets: list[Claimed], now: datetime) -> None:
+    channel, _, urgency = lane.partition(".")
     chance = random.random()  # noqa: S311  (jitter; the same for all: those who decide alike move together)
     moves: dict[Decision, list[UUID]] = {}
     for target in targets:
@@ -140,8 +140,7 @@ def _judge(targets: list[Claimed], now: datetime) -> None:
             now=now,
             chance=chance,
         )
-        critical = target.lane.endswith(".critical")
-        decision = after_unknown(standing, policy_of(target.channel), critical=critical)
+        decision = after_unknown(standing, policy_of(channel), critical=urgency == "critical")
         moves.setdefault(decision, []).append(target.id)
     for decision, ids in moves.items():
         if decision.at is not None:

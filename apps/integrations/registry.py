@@ -1,4 +1,4 @@
-"""Every adapter, by key. A new provider: its folder, one line here, its options in the settings, its tests."""
+"""Every adapter, by key. A new provider: its folder, a line here, its options in the settings, its tests."""
 
 from __future__ import annotations
 

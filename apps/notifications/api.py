@@ -64,7 +64,10 @@ class NotificationsView(APIView):
         parameters=[IDEMPOTENCY_KEY],
     )
     def post(self, request: Request) -> Response:
-        """Accept a notification. The 202 means it is committed; each target says what was decided for it."""
+        """Accept a notification. The 202 means it is committed; each target says what was decided for it.
+
+        Needs the scope `notifications:write`.
+        """
         caller = caller_of(request)
         reading = read(body_of(_Object, request).root)
         lanes: set[str] = set()
@@ -93,7 +96,10 @@ class NotificationsView(APIView):
         responses={200: paging.page_model("NotificationPage", NotificationDetail), **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
-        """The organization's notifications, newest first."""
+        """The organization's notifications, newest first.
+
+        Needs the scope `notifications:read`.
+        """
         asked, errors = filters_of(request, NotificationFilters)
         rows = _filtered(caller_of(request), asked)
         page = paging.paginate(request.query_params, rows, "id", errors=errors)
@@ -154,7 +160,10 @@ class BulkView(APIView):
         parameters=[IDEMPOTENCY_KEY],
     )
     def post(self, request: Request) -> Response:
-        """Accept up to 1,000 notifications. A bad row is rejected alone, with its errors."""
+        """Accept up to 1,000 notifications. A bad row is rejected alone, with its errors.
+
+        Needs the scope `notifications:write`.
+        """
         caller = caller_of(request)
         readings = _read_all(body_of(BulkInput, request).notifications)
         lanes: set[str] = set()
@@ -218,7 +227,10 @@ class NotificationView(_OfNotification):
 
     @extend_schema(operation_id="notifications_get", responses={200: NotificationDetail, **PROBLEMS})
     def get(self, request: Request, id: UUID) -> Response:
-        """What was asked for, and where its targets stand."""
+        """What was asked for, and where its targets stand.
+
+        Needs the scope `notifications:read`.
+        """
         row = self.find(request, id)
         return Response(representations.notification(row, representations.summaries([row])[row.id]))
 
@@ -236,7 +248,10 @@ class TargetsView(_OfNotification):
         responses={200: paging.page_model("TargetPage", TargetOutput), **PROBLEMS},
     )
     def get(self, request: Request, id: UUID) -> Response:
-        """The notification's targets, oldest first."""
+        """The notification's targets, oldest first.
+
+        Needs the scope `notifications:read`.
+        """
         asked, errors = filters_of(request, TargetFilters)
         rows = NotificationTarget.objects.filter(notification=self.find(request, id))
         rows = rows.filter(**asked.model_dump(exclude_none=True))
@@ -253,7 +268,10 @@ class AttemptsView(_OfNotification):
         responses={200: paging.page_model("AttemptPage", AttemptOutput), **PROBLEMS},
     )
     def get(self, request: Request, id: UUID) -> Response:
-        """Every call made to a provider for this notification, oldest first within a target."""
+        """Every call made to a provider for this notification, oldest first within a target.
+
+        Needs the scope `notifications:read`.
+        """
         _, errors = filters_of(request, NoFilters)
         page = attempts_page(self.find(request, id), request.query_params, errors)
         return Response(page.body(representations.attempt))

@@ -28,8 +28,8 @@ class Move(Protocol):
 
 _OPEN = """
 INSERT INTO notifications_deadletter (target_id, organization_id, reason, resolution)
-SELECT target_id, organization_id, reason, '' FROM unnest(%b::uuid[], %b::bigint[], %b::text[])
-  AS g(target_id, organization_id, reason)
+SELECT t.id, t.organization_id, g.reason, ''
+FROM unnest(%b::uuid[], %b::text[]) AS g(id, reason) JOIN notifications_notificationtarget t ON t.id = g.id
 ON CONFLICT DO NOTHING
 """
 
@@ -46,14 +46,10 @@ WHERE id IN (
 """
 
 
-def open_dead_letters(moved: Sequence[Move], reasons: Mapping[UUID, str]) -> None:
-    """A dead letter for each that ended dead, with its reason."""
-    dead = [move for move in moved if move.new == Status.DEAD]
-    if dead:
-        db.execute(
-            _OPEN,
-            [[m.id for m in dead], [m.organization_id for m in dead], [reasons[m.id] for m in dead]],
-        )
+def open_dead_letters(reasons: Mapping[UUID, str]) -> None:
+    """A dead letter for each of these targets, with its reason."""
+    if reasons:
+        db.execute(_OPEN, [list(reasons), list(reasons.values())])
 
 
 def close_dead_letters(moved: Sequence[Move], resolution: str, by: int | None = None) -> None:
@@ -75,6 +71,21 @@ FROM (
 ) g
 WHERE s.notification_id = g.id
 """
+
+
+def summed(*statuses: str) -> str:
+    """Two CTEs that add what a statement's `moved` rows became to the summaries, in the order of theirs.
+
+    For moves whose source states are not counted.
+    """
+    counts = ", ".join(f"count(*) FILTER (WHERE status = '{status}') AS {status}" for status in statuses)
+    sets = ", ".join(f"{status} = s.{status} + c.{status}" for status in statuses)
+    return f"""counted AS MATERIALIZED (
+    SELECT notification_id, {counts} FROM moved GROUP BY notification_id ORDER BY notification_id
+), summed AS (
+    UPDATE notifications_notificationsummary s SET {sets}
+    FROM counted c WHERE s.notification_id = c.notification_id
+)"""
 
 
 def summarise(moves: Iterable[tuple[UUID, str | None, str]]) -> None:

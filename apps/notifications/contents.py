@@ -6,7 +6,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -31,8 +31,7 @@ class Content:
     payload: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(NamedTuple):
     """What goes out: `subject` is the title in-app; an SMS has only `text`."""
 
     subject: str
@@ -74,17 +73,19 @@ def recipients(user_ids: Collection[int]) -> dict[int, dict[str, str]]:
     }
 
 
-def for_targets(targets: Sequence[Claimed]) -> list[tuple[Claimed, Rendered | None]]:
+def for_targets(targets: Sequence[Claimed], channel: str) -> list[tuple[Claimed, Rendered | None]]:
     """The texts of a batch, two statements at most; None where a template does not render."""
     texts = load({target.notification_id for target in targets})
     templated = {t.user_id for t in targets if texts[t.notification_id].parts is not None}
     people = recipients(templated) if templated else {}
-    return [(t, _or_none(t, texts[t.notification_id], people.get(t.user_id, {}))) for t in targets]
+    return [(t, _or_none(t, channel, texts[t.notification_id], people.get(t.user_id, {}))) for t in targets]
 
 
-def _or_none(target: Claimed, content: Content, recipient: Mapping[str, str]) -> Rendered | None:
+def _or_none(
+    target: Claimed, channel: str, content: Content, recipient: Mapping[str, str]
+) -> Rendered | None:
     try:
-        return rendered(content, target.channel, recipient)
+        return rendered(content, channel, recipient)
     except RenderingError:
         logger.exception("target not rendered", extra={"target_id": str(target.id)})
         return None
@@ -99,7 +100,8 @@ def rendered(content: Content, channel: str, recipient: Mapping[str, str]) -> Re
         raise RenderingError(f"There is no content for {channel}.")
     context = {**content.payload, "recipient": recipient}
     html = render(parts["html"], context, html=True) if parts["html"] else ""
-    return Rendered(render(parts["subject"], context), render(parts["body"], context), html)
+    subject = " ".join(render(parts["subject"], context).split())  # one line: it becomes a header
+    return Rendered(subject, render(parts["body"], context), html)
 
 
 def _as_written(content: Content, channel: str) -> Rendered:

@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 from apps.notifications.models import InboxItem
 from apps.users.authentication import IsPerson, UserTokenAuthentication
 from apps.users.models import User
-from project.api import field_error
+from project.api import PROBLEMS, field_error
 from project.paging import PARAMETERS, page_model, paginate
 
 _COLUMNS = {  # in the answer: of the row
@@ -61,7 +61,7 @@ class InboxView(APIView):
                 "since", OpenApiTypes.INT64, description="Only items with a sequence greater than this."
             ),
         ],
-        responses={200: page_model("InboxPage", InboxItemOutput)},
+        responses={200: page_model("InboxPage", InboxItemOutput), **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
         assert isinstance(request.user, User)

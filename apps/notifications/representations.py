@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -19,7 +19,10 @@ from project import db
 
 
 class Summary(BaseModel):
-    """How many targets there are, by status. `in_progress`: queued, sending, retrying or unknown."""
+    """How many targets there are, by status. `in_progress`: queued, sending, retrying or unknown.
+
+    `settled`: none is on its way or held, and none is still to be planned.
+    """
 
     targets: int
     in_progress: int
@@ -201,13 +204,20 @@ def _planned(one: Planned) -> dict[str, Any]:
     }
 
 
+# Of an audience that workers are still planning there are chunks left: it is not settled, whatever its
+# targets say so far. The table is empty but while one is planned.
+_PLANNING = "planning"
 _KEPT = f"""
-SELECT notification_id, planned, {", ".join(status.value for status in COUNTED)}
-FROM notifications_notificationsummary WHERE notification_id = ANY(%s::uuid[])
+SELECT notification_id, planned, {", ".join(status.value for status in COUNTED)},
+       EXISTS (SELECT 1 FROM notifications_audiencechunk c WHERE c.notification_id = s.notification_id)
+FROM notifications_notificationsummary s WHERE notification_id = ANY(%s::uuid[])
 """
-_DERIVED = """
+_DERIVED = f"""
 SELECT notification_id, status, count(*) FROM notifications_notificationtarget
-WHERE notification_id = ANY(%s::uuid[]) GROUP BY notification_id, status
+WHERE notification_id = ANY(%(ids)s::uuid[]) GROUP BY notification_id, status
+UNION ALL
+SELECT DISTINCT notification_id, '{_PLANNING}', 0 FROM notifications_audiencechunk
+WHERE notification_id = ANY(%(ids)s::uuid[])
 """
 
 
@@ -217,22 +227,29 @@ def summaries(rows: Iterable[Notification]) -> dict[UUID, dict[str, Any]]:
     small: list[UUID] = []
     for row in rows:
         (big if row.recipient_count * len(row.channels) > SUMMARY_ABOVE else small).append(row.id)
-    counts: dict[UUID, dict[str, int]] = {id: {} for id in small}
-    for id, planned, *values in db.rows(_KEPT, [big]) if big else ():
-        counts[id] = {"targets": planned, **dict(zip(COUNTED, values, strict=True))}
-    for id, status, number in db.rows(_DERIVED, [small]) if small else ():
+    return _kept(big) | _derived(small)
+
+
+def _kept(ids: list[UUID]) -> dict[UUID, dict[str, Any]]:
+    found = db.rows(_KEPT, [ids]) if ids else []
+    return {
+        id: _summary(targets, dict(zip(COUNTED, values, strict=True)), planning=planning)
+        for id, targets, *values, planning in found
+    }
+
+
+def _derived(ids: list[UUID]) -> dict[UUID, dict[str, Any]]:
+    counts: dict[UUID, dict[str, int]] = {id: {} for id in ids}
+    for id, status, number in db.rows(_DERIVED, {"ids": ids}) if ids else ():
         counts[id][status] = number
-        counts[id]["targets"] = counts[id].get("targets", 0) + number
-    return {id: _summary(one) for id, one in counts.items()}
+    return {id: _summary(sum(one.values()), one, planning=_PLANNING in one) for id, one in counts.items()}
 
 
-def _summary(counts: dict[str, int]) -> dict[str, Any]:
-    targets = counts.get("targets", 0)
-    counted = {status.value: counts.get(status.value, 0) for status in COUNTED}
-    settled = sum(counted[status] for status in SETTLED)
+def _summary(targets: int, counts: Mapping[str, int], *, planning: bool) -> dict[str, Any]:
+    counted = {status.value: counts.get(status, 0) for status in COUNTED}
     return {
         "targets": targets,
         "in_progress": targets - sum(counted.values()),
         **counted,
-        "settled": settled == targets,
+        "settled": not planning and targets == sum(counted[status] for status in SETTLED),
     }

@@ -10,10 +10,11 @@ Rows are locked in the order of their ids, then the summaries, last, in the orde
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
+from typing import NamedTuple
 from uuid import UUID
 
 from apps.notifications import consequences
@@ -63,15 +64,12 @@ class Planned:
     attempts_allowed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A row as a claim returns it: all the engine needs to send it."""
 
     id: UUID
     notification_id: UUID
     user_id: int
-    channel: str
-    lane: str
     address: str
     attempts: int
     attempts_allowed: int
@@ -79,8 +77,7 @@ class Claimed:
     due: int  # when it was to be sent: microseconds since 1970 UTC (a datetime would cost 6 µs each)
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """Where an attempt leaves its target. `at` is set exactly for retrying."""
 
     id: UUID
@@ -145,8 +142,8 @@ head AS MATERIALIZED (
     ORDER BY next_attempt_at DESC, id DESC LIMIT %(newest)s FOR UPDATE SKIP LOCKED
 ), picked AS MATERIALIZED (SELECT id, due FROM head UNION SELECT id, due FROM tail)"""
 
-_CLAIMED = """t.id, t.notification_id, t.user_id, t.channel, t.lane, t.address, t.attempts,
-          t.attempts_allowed, t.expires_at, picked.due"""
+_CLAIMED = """t.id, t.notification_id, t.user_id, t.address, t.attempts, t.attempts_allowed, t.expires_at,
+          picked.due"""
 
 _CLAIM = f"""
 WITH {_DUE}
@@ -187,40 +184,50 @@ def claim(due: Due, claim_id: int) -> list[Claimed]:
     return [Claimed(*row) for row in db.rows(_CLAIM, {**due.parameters(), "claim": claim_id})]
 
 
-# The join runs over the given rows in their order, each by primary key: locks come in id order.
+# The join runs over the given rows in their order, each by primary key: locks come in id order. What moved is
+# counted here too: half of a settle's price was in telling Python of rows that had moved as they should.
 _SETTLE = f"""
-UPDATE {_TARGET} t
-SET status = g.status, reason = g.reason, next_attempt_at = g.at, attempts = g.attempts,
-    claim_id = CASE WHEN g.status = 'unknown' THEN t.claim_id END,
-    sent_at = CASE WHEN g.status = 'sent' THEN carillon_now() END,
-    settled_at = CASE WHEN g.status IN ('sent', 'failed', 'dead') THEN carillon_now() END
-FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::timestamptz[], %b::smallint[])
-  AS g(id, status, reason, at, attempts)
-WHERE t.id = g.id AND t.status = 'sending' AND t.claim_id = %s
-RETURNING t.id, t.notification_id, t.organization_id, 'sending', t.status
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest(%(ids)b::uuid[], %(statuses)b::text[], %(reasons)b::text[], %(ats)b::timestamptz[],
+                         %(attempts)b::smallint[]) AS g(id, status, reason, at, attempts)
+), moved AS (
+    UPDATE {_TARGET} t
+    SET status = g.status, reason = g.reason, next_attempt_at = g.at, attempts = g.attempts,
+        claim_id = CASE WHEN g.status = 'unknown' THEN t.claim_id END,
+        sent_at = CASE WHEN g.status = 'sent' THEN carillon_now() END,
+        settled_at = CASE WHEN g.status IN ('sent', 'failed', 'dead') THEN carillon_now() END
+    FROM given g
+    WHERE t.id = g.id AND t.status = 'sending' AND t.claim_id = %(claim)s
+    RETURNING t.id, t.notification_id, t.status
+), {consequences.summed("sent", "failed", "dead")}
+SELECT id FROM given WHERE id NOT IN (SELECT id FROM moved)
 """
 
 
-def settle(claim_id: int, results: Sequence[Settled]) -> list[Moved]:
-    """sending → sent, retrying, failed, dead or unknown: how the claim's attempts ended."""
-    ordered = sorted(results, key=lambda result: result.id)
-    found = db.rows(
-        _SETTLE,
-        [
-            [r.id for r in ordered],
-            [r.status.value for r in ordered],
-            [r.reason for r in ordered],
-            [r.at for r in ordered],
-            [r.attempts for r in ordered],
-            claim_id,
-        ],
-    )
-    return _done([Moved(*row) for row in found], {r.id: r.reason for r in ordered if r.status is Status.DEAD})
+def settle(claim_id: int, results: Sequence[Settled]) -> set[UUID]:
+    """sending → sent, retrying, failed, dead or unknown: how the claim's attempts ended.
+
+    Returns the ids that did not move: they are no longer this claim's.
+    """
+    ordered = sorted(results, key=_by_id)
+    given = {
+        "ids": [r.id for r in ordered],
+        "statuses": [r.status.value for r in ordered],
+        "reasons": [r.reason for r in ordered],
+        "ats": [r.at for r in ordered],
+        "attempts": [r.attempts for r in ordered],
+        "claim": claim_id,
+    }
+    stayed = {id for (id,) in db.rows(_SETTLE, given)}
+    dead = {r.id: r.reason for r in ordered if r.status is Status.DEAD and r.id not in stayed}
+    consequences.open_dead_letters(dead)
+    return stayed
 
 
-def _done(moved: list[Moved], reasons: Mapping[UUID, str] | None = None) -> list[Moved]:
-    if reasons:
-        consequences.open_dead_letters(moved, reasons)
+_by_id = attrgetter("id")
+
+
+def _done(moved: list[Moved]) -> list[Moved]:
     consequences.summarise((move.notification_id, move.old, move.new) for move in moved)
     return moved
 
@@ -281,7 +288,7 @@ def repeat_unknown(ids: Iterable[UUID], *, at: datetime, reason: str) -> list[Mo
 def bury_unknown(ids: Iterable[UUID], *, reason: str) -> list[Moved]:
     """unknown → dead: whether to repeat is left to a person."""
     moved = _move("bury_unknown", ids, f"{_SETTLED_NOW}, reason = %(reason)s", reason=reason)
-    consequences.open_dead_letters(moved, {move.id: reason for move in moved})
+    consequences.open_dead_letters({move.id: reason for move in moved})
     return moved
 
 
@@ -329,13 +336,18 @@ FROM picked JOIN {_TARGET} t ON t.id = picked.id WHERE t.status IN ('queued', 'r
 """
 
 _DELIVER_IN_APP = f"""
-UPDATE {_TARGET} t
-SET status = g.status, reason = g.reason, next_attempt_at = NULL, settled_at = carillon_now(),
-    sent_at = CASE WHEN g.status = 'delivered' THEN carillon_now() END,
-    delivered_at = CASE WHEN g.status = 'delivered' THEN carillon_now() END
-FROM unnest(%b::uuid[], %b::text[], %b::text[]) AS g(id, status, reason)
-WHERE t.id = g.id AND t.status IN ('queued', 'retrying')
-RETURNING t.id, t.notification_id, t.organization_id, 'queued', t.status
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest(%b::uuid[], %b::text[], %b::text[]) AS g(id, status, reason)
+), moved AS (
+    UPDATE {_TARGET} t
+    SET status = g.status, reason = g.reason, next_attempt_at = NULL, settled_at = carillon_now(),
+        sent_at = CASE WHEN g.status = 'delivered' THEN carillon_now() END,
+        delivered_at = CASE WHEN g.status = 'delivered' THEN carillon_now() END
+    FROM given g
+    WHERE t.id = g.id AND t.status IN ('queued', 'retrying')
+    RETURNING t.id, t.notification_id, t.status
+), {consequences.summed("delivered", "dead")}
+SELECT id FROM given WHERE id NOT IN (SELECT id FROM moved)
 """
 
 
@@ -344,9 +356,14 @@ def lock_due(due: Due) -> list[Claimed]:
     return [Claimed(*row) for row in db.rows(_LOCK_DUE, due.parameters())]
 
 
-def deliver_in_app(results: Sequence[tuple[UUID, Status, str]]) -> list[Moved]:
-    """queued, retrying → delivered (or dead: it does not render), in the transaction of the inbox rows."""
+def deliver_in_app(results: Sequence[tuple[UUID, Status, str]]) -> set[UUID]:
+    """queued, retrying → delivered (or dead: it does not render), in the transaction of the inbox rows.
+
+    Returns the ids that did not move; none, if they are ours since `lock_due`.
+    """
     ordered = sorted(results)
     columns = [list(column) for column in zip(*((i, s.value, r) for i, s, r in ordered), strict=True)]
-    moved = [Moved(*row) for row in db.rows(_DELIVER_IN_APP, columns)]
-    return _done(moved, {id: reason for id, _, reason in ordered})
+    stayed = {id for (id,) in db.rows(_DELIVER_IN_APP, columns)}
+    dead = {id: reason for id, status, reason in ordered if status is Status.DEAD and id not in stayed}
+    consequences.open_dead_letters(dead)
+    return stayed

@@ -132,7 +132,7 @@ def dead() -> None:
 
 
 def retrying() -> None:
-    NotificationTarget.objects.update(lane="email.critical")
+    Claim.objects.update(lane="email.critical")
     judged()
     assert NotificationTarget.objects.get().status == "retrying"
 

@@ -70,12 +70,12 @@ def test_a_start_is_one_statement(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 200])
-def test_a_batch_that_is_all_accepted_costs_eight_statements(count: int, adapter) -> None:
-    """Claim 2, texts 1, start 1; attempts, targets, summaries, claim."""
+def test_a_batch_that_is_all_accepted_costs_seven_statements(count: int, adapter) -> None:
+    """Claim 2, texts 1, start 1; attempts, targets with their summaries, claim."""
     adapter(always(Accepted("x")))
     targets = queued(count)
     contents._cache.clear()
-    assert cost(lambda: engine.work(LANE)) == 8
+    assert cost(lambda: engine.work(LANE)) == 7
     assert set(rows.statuses(targets)) == {"sent"}
 
 
@@ -85,7 +85,7 @@ def test_a_batch_of_mixed_outcomes_costs_no_more(count: int, adapter) -> None:
     adapter(answering(lambda message: next(outcomes)))
     targets = queued(count)
     contents._cache.clear()
-    assert cost(lambda: engine.work(LANE)) == 8
+    assert cost(lambda: engine.work(LANE)) == 7
     assert set(rows.statuses(targets)) == {"sent", "retrying", "failed", "unknown"}
 
 
@@ -95,15 +95,15 @@ def test_dead_letters_cost_one_statement_more(count: int, adapter) -> None:
     note = rows.notification(kept=True)
     rows.targets(note, Status.QUEUED, count, attempts=5)
     contents._cache.clear()
-    assert cost(lambda: engine.work(LANE)) == 9
+    assert cost(lambda: engine.work(LANE)) == 8
 
 
 @pytest.mark.parametrize("count", [2, 200])
-def test_an_in_app_batch_costs_five_statements(count: int) -> None:
-    """Rows, texts, inbox, targets, summaries."""
+def test_an_in_app_batch_costs_four_statements(count: int) -> None:
+    """Rows, texts, inbox, targets with their summaries."""
     targets = queued(count, "in_app.normal")
     contents._cache.clear()
-    assert cost(lambda: engine.work("in_app.normal")) == 5
+    assert cost(lambda: engine.work("in_app.normal")) == 4
     assert set(rows.statuses(targets)) == {"delivered"}
 
 

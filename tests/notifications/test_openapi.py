@@ -1,0 +1,241 @@
+"""The published description: complete, true, and readable without credentials or another host."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import jsonschema
+import orjson
+import pytest
+from django.conf import settings
+from django.contrib.staticfiles import finders
+from django.core.management import call_command
+from django.urls import resolve
+
+from apps.notifications.models import DeliveryAttempt
+from apps.notifications.schemas import NotificationInput
+from apps.users.models import ServiceClient, User
+from apps.users.tokens import mint
+from project import api as project_api
+from project import clock, ids
+from tests.api_helpers import Api
+from tests.notifications.api_support import BULK, SEND, accepted, send, template
+from tests.support import rows
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
+METHODS = {"get", "put", "post", "patch", "delete"}
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The whole API's description, without a warning."""
+    file = tmp_path_factory.mktemp("schema") / "schema.json"
+    options = {"fail_on_warn": True, "validate": True, "format": "openapi-json"}
+    call_command("spectacular", file=str(file), **options)
+    found: dict[str, Any] = orjson.loads(file.read_bytes())
+    return found
+
+
+def operations(described: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in described["paths"].items():
+        for method in methods.keys() & METHODS:
+            yield path, method, methods[method]
+
+
+# --- Complete --------------------------------------------------------------------------------------------
+
+
+def test_every_status_of_every_operation_has_a_schema(described: dict[str, Any]) -> None:
+    for path, method, operation in operations(described):
+        assert {"400", "401", "403", "503"} <= operation["responses"].keys(), (path, method)
+        for status, response in operation["responses"].items():
+            kind = "application/json" if status.startswith("2") else "application/problem+json"
+            assert response["content"].keys() == {kind}, (path, method, status)
+            name = response["content"][kind]["schema"]["$ref"].rpartition("/")[2]
+            assert described["components"]["schemas"][name]["properties"]
+
+
+def test_every_operation_says_what_it_does_and_needs(described: dict[str, Any]) -> None:
+    names = [operation["operationId"] for *_, operation in operations(described)]
+    assert len(names) == len(set(names))
+    for path, method, operation in operations(described):
+        assert operation["security"], (path, method)
+        if path.startswith("/api/notifications/"):
+            scope = "write" if method == "post" else "read"
+            assert f"`notifications:{scope}`" in operation["description"]
+
+
+def test_every_creating_post_takes_an_idempotency_key(described: dict[str, Any]) -> None:
+    takes = {
+        path: parameter
+        for path, method, operation in operations(described)
+        for parameter in operation.get("parameters", ())
+        if method == "post" and (parameter["name"], parameter["in"]) == ("Idempotency-Key", "header")
+    }
+    assert takes.keys() == {SEND, BULK}
+    assert all(parameter["description"] and "required" not in parameter for parameter in takes.values())
+
+
+def test_every_parameter_a_list_takes_is_described(described: dict[str, Any]) -> None:
+    of = {
+        path: {parameter["name"] for parameter in methods["get"]["parameters"]}
+        for path, methods in described["paths"].items()
+        if "get" in methods
+    }
+    paging = {"after", "before", "page_size"}
+    filters = {"related_type", "related_id", "priority", "template", "created_after", "created_before"}
+    assert of[SEND] == paging | filters
+    assert of["/api/notifications/{id}/targets/"] == paging | {"id", "status", "channel"}
+    assert of["/api/notifications/{id}/attempts/"] == paging | {"id"}
+
+
+# --- True ------------------------------------------------------------------------------------------------
+
+
+def check(described: dict[str, Any], path: str, method: str, response: Any) -> dict[str, Any]:
+    """The answer, which must be as described, with no field that is not."""
+    content = described["paths"][path][method]["responses"][str(response.status_code)]["content"]
+    schema = content[response["Content-Type"]]["schema"]
+    body: dict[str, Any] = response.json()
+    checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
+    jsonschema.Draft202012Validator(
+        schema | {"components": described["components"]}, format_checker=checker
+    ).validate(body)
+    name = schema["$ref"].rpartition("/")[2]
+    assert body.keys() <= described["components"]["schemas"][name]["properties"].keys()
+    return body
+
+
+def examples(described: dict[str, Any]) -> list[dict[str, Any]]:
+    content = described["paths"][SEND]["post"]["requestBody"]["content"]["application/json"]
+    name = content["schema"]["$ref"].rpartition("/")[2]
+    found: list[dict[str, Any]] = described["components"]["schemas"][name]["examples"]
+    return found
+
+
+def test_the_examples_work(described: dict[str, Any], api: Api) -> None:
+    (person,) = rows.people()
+    User.objects.filter(pk=person.pk).update(id=1)
+    rows.people(external_id="customer-42")
+    template("order-shipped", email=["order"], sms=["order"])
+    given = examples(described)
+    assert (
+        given and {"title": "Hello", "body": "Test", "targets": [1], "channels": ["in_app", "email"]} in given
+    )
+    for example in given:
+        soon = {} if "scheduled_at" not in example else {
+            "scheduled_at": f"2101{example['scheduled_at'][4:]}",
+            "expires_at": f"2101{example['expires_at'][4:]}",
+        }  # fmt: skip
+        check(described, SEND, "post", api.post(SEND, example | soon))
+    check(described, BULK, "post", api.post(BULK, {"notifications": given}))
+
+
+def test_answers_are_as_described(described: dict[str, Any], api: Api, service: ServiceClient) -> None:
+    (person,) = rows.people(external_id="ada", phone="")
+    body = accepted(
+        send(
+            api,
+            targets=["ada"],
+            channels=["sms", "email", "in_app"],
+            scheduled_at="2101-01-01T00:00:00Z",
+            related_object={"type": "order", "id": "17"},
+        )
+    )
+    target = UUID(body["targets"][0]["id"])
+    DeliveryAttempt.objects.create(
+        id=ids.attempt_id(target, 1), target_id=target, number=1, provider="smtp", worker="w",
+        started_at=clock.now(), outcome="accepted",
+    )  # fmt: skip
+    one = "/api/notifications/{id}/"
+    for path in (SEND, one, f"{one}targets/", f"{one}attempts/"):
+        check(described, path, "get", api.get(path.replace("{id}", body["id"])))
+    assert api.get(f"{SEND}{body['id']}/attempts/").json()["items"]
+    bad = check(described, SEND, "post", send(api, targets=[True], channels=["fax"]))
+    assert bad["errors"]
+    bulk = {"notifications": [{"title": "x", "targets": ["ada"]}, 5]}
+    check(described, BULK, "post", api.post(BULK, bulk))
+    check(described, SEND, "get", api.get(f"{SEND}?page_size=x"))
+    check(described, SEND, "post", Api(None).post(SEND, {}))
+    check(described, "/api/inbox/", "get", Api(mint(person, 60)[0]).get("/api/inbox/"))
+
+
+def test_what_is_described_as_allowed_is(described: dict[str, Any]) -> None:
+    published = described["components"]["schemas"]["NotificationInputRequest"]
+    assert published["properties"].keys() == NotificationInput.model_fields.keys()
+    assert published["required"] == ["targets"] and published["additionalProperties"] is False
+    (a_list, everything) = published["properties"]["channels"]["oneOf"]
+    assert a_list["items"]["enum"] == ["in_app", "email", "sms"] and everything["const"] == "all"
+
+
+# --- Open, and from this host alone ----------------------------------------------------------------------
+
+
+def test_the_description_needs_no_credentials() -> None:
+    response = Api(None).get("/api/schema/")
+    assert response.status_code == 200 and b"/api/notifications/bulk/" in response.content
+
+
+def test_the_page_needs_no_credentials_and_no_other_host() -> None:
+    response = Api(None).get("/api/docs/")
+    assert response.status_code == 200
+    page = response.content.decode()
+    loaded = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page)
+    assert len(loaded) >= 3
+    for address in loaded:
+        assert address.startswith("/static/"), address
+        assert finders.find(address.removeprefix("/static/")), address
+    assert not re.search(r"""https?:|["']//""", page)
+    assert re.search(r'url: "/api/schema/"', page) and resolve("/api/schema/")
+
+
+# --- The codes in docs/api.md ----------------------------------------------------------------------------
+
+
+def sources() -> Iterator[ast.Module]:
+    for folder in ("apps", "project"):
+        for file in sorted(Path(settings.BASE_DIR, folder).rglob("*.py")):
+            if "migrations" not in file.parts:
+                yield ast.parse(file.read_text())
+
+
+def codes(function: str) -> set[str]:
+    """The literal second arguments of all calls of this function."""
+    return {
+        node.args[1].value
+        for tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == function
+        and len(node.args) > 1
+        and isinstance(node.args[1], ast.Constant)
+    }
+
+
+def documented(heading: str, end: str) -> list[str]:
+    text = (settings.BASE_DIR / "docs" / "api.md").read_text()
+    part = text[text.index(heading) :]
+    table = part[: part.index(end)] if end else part
+    column = 2 if "| status |" in table else 1
+    lines = [line.split("|") for line in table.splitlines() if line.startswith("|")][2:]
+    return [code for line in lines for code in re.findall(r"`([a-z_]+)`", line[column])]
+
+
+def test_every_code_of_a_field_is_documented() -> None:
+    found = documented("Of a field:", "")
+    assert len(found) == len(set(found))
+    assert set(found) == codes("field_error") | set(project_api._CODES.values())
+
+
+def test_every_code_of_a_problem_is_documented() -> None:
+    found = documented("## Errors", "Of a field:")
+    assert len(found) == len(set(found))
+    tables = {code for code, _ in project_api._KNOWN.values()}
+    tables |= {code for _, code, _ in project_api._BUILT_IN.values()}
+    assert set(found) == codes("Problem") | tables | {"invalid_credentials"}
