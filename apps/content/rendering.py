@@ -17,6 +17,7 @@ from liquid import BoundTemplate
 from liquid.exceptions import LiquidError, LiquidSyntaxError, ResourceLimitError
 
 from apps.content.limits import BoundedEnvironment, OutOfTime, source_error
+from apps.content.plain import Pieces, filled, pieces_of
 
 _REMEMBERED = 200  # combinations of source and data that ran into a limit
 _MESSAGE = 300  # characters of an error
@@ -61,6 +62,12 @@ def names_used(source: str) -> set[str]:
     return set() if isinstance(template, str) else set(template.global_variables(include_partials=False))
 
 
+@lru_cache(maxsize=2_000)
+def _pieces(source: str, html: bool) -> Pieces | None:
+    template = _compiled(source, html)
+    return None if isinstance(template, str) else pieces_of(template)
+
+
 _too_costly: dict[tuple[str, bool, int], str] = {}
 
 
@@ -68,6 +75,9 @@ def render(source: str, context: dict[str, Any], *, html: bool = False) -> str:
     """The source with the context filled in; a name the context lacks is empty. Raises RenderingError."""
     if "{" not in source:
         return source
+    pieces = _pieces(source, html)
+    if pieces is not None and (text := filled(pieces, context, html=html)) is not None:
+        return text.replace("\0", "") if "\0" in text else text
     if _too_costly and (known := _too_costly.get(_key(source, context, html))):
         raise RenderingError(known)
     template = _compiled(source, html)
