@@ -17,9 +17,11 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
     max_leaves=5,
 )
 PIECES = st.sampled_from(
-    """Hello |<b>&amp;</b>|{{ a }}|{{a.b}}|{{ a['b'].c }}|{{- s -}}|{{ a.size }}|{{ x }}|{{ a.first }}|{{ a[0] }}|
-{{ a | upcase }}|{% if a %}yes{% endif %}|{{ 'text' }}|{{ 5 }}|{{ now }}|{{ a[b] }}|{{ a if b else c }}|
-{% assign a = 'z' %}|{# no tag #}""".split("|")
+    [
+        *("Hello ", "<b>&amp;</b>", "{{ a }}", "{{a.b}}", "{{ a['b'].c }}", "{{- s -}}", "{{ x }}"),
+        *("{{ a.size }}", "{{ a.first }}", "{{ a[0] }}", "{{ a[b] }}", "{{ a | upcase }}", "{{ 'text' }}"),
+        *("{{ 5 }}", "{{ now }}", "{{ a if b else c }}", "{% if a %}yes{% endif %}", "{% assign a = 'z' %}"),
+    ]
 )
 DATA = st.dictionaries(st.sampled_from("abcs"), VALUES)
 
