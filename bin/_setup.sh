@@ -84,4 +84,5 @@ install() (
 )
 
 is_installed || install
+unset PYTHONDONTWRITEBYTECODE # a dozen processes would each compile everything anew
 export VIRTUAL_ENV="$venv" PATH="$venv/bin:$PATH"

@@ -6,7 +6,7 @@ import os
 
 from celery import Celery
 from celery.schedules import schedule
-from kombu import Queue
+from kombu import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 from django.conf import settings
@@ -16,7 +16,7 @@ from project import queues
 app = Celery("carillon")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
-    task_queues=[Queue(lane) for lane in queues.LANES],
+    task_queues=[Queue(lane, Exchange(lane), routing_key=lane) for lane in queues.LANES],
     task_create_missing_queues=False,
     task_default_queue=queues.CONTROL,
     task_ignore_result=True,

@@ -23,7 +23,7 @@ from pathlib import Path
 from project.dev import demo, servers
 from project.dev.demo import Delivery, Demo
 from project.dev.machine import make_folder
-from project.dev.processes import Processes, free_port, simulated
+from project.dev.processes import SLOWEST_START, Processes, free_port, simulated
 
 GROUPS = {"critical": 1, "in_app": 1, "email": 1, "sms": 1, "planning": 1, "control": 1}  # processes of each
 PAUSE = 1.0  # seconds between looks at the processes, and before one that has ended is started again
@@ -98,9 +98,24 @@ def _everything() -> Iterator[tuple[Processes, Demo, str]]:
         processes.wait_for(f"{running.api}/api/tokens/", "api")
         processes.wait_for(f"{running.sockets}/", "sockets")
         processes.wait_for(f"http://127.0.0.1:{simulator}/counts", "simulator")
+        _wait_for_workers()
         yield processes, running, f"http://127.0.0.1:{simulator}"
     finally:
         processes.stop()
+
+
+def _wait_for_workers() -> None:
+    """Until each channel has taken a bell from its lane: the demo shows deliveries, not starts."""
+    from project import queues
+
+    lanes = [f"{channel}.normal" for channel in queues.CHANNELS]
+    for lane in lanes:
+        queues.ring_now(lane)
+    deadline = time.monotonic() + SLOWEST_START
+    while any(queues.broker().llen(lane) for lane in lanes):
+        if time.monotonic() > deadline:
+            raise RuntimeError("the workers do not take their bells: see the logs")
+        time.sleep(0.02)
 
 
 def _django(folder: Path) -> tuple[str, int]:

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 class Command(BaseCommand):
     """The sweeper as a process of its own: it needs neither Celery nor the broker to be well."""
 
+    requires_system_checks = ()
     help = "Sweep every SWEEP_INTERVAL seconds until told to stop."
 
     def handle(self, *args: Any, **options: Any) -> None:
