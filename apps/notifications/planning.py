@@ -48,7 +48,8 @@ def address_of(channel: str, person: Recipient) -> str:
 def _channels(wish: Wish, person: Recipient) -> Sequence[str]:
     if not wish.all_channels:
         return wish.channels
-    return [channel for channel in wish.channels if address_of(channel, person)]
+    reachable = [channel for channel in wish.channels if address_of(channel, person)]
+    return reachable or wish.channels  # nowhere: each says so
 
 
 def _target(wish: Wish, id: UUID, person: Recipient, channel: str, now: datetime) -> Planned:

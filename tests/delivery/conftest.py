@@ -6,7 +6,6 @@ import pytest
 from django.db import connection
 
 from apps.delivery import claims, providers
-from project import queues
 from tests.support.adapters import Script, Scripted, accepting
 
 Install = Callable[..., Scripted]
@@ -14,9 +13,8 @@ Install = Callable[..., Scripted]
 
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> Iterator[None]:
-    """No watermark, no bell and no moved clock from another test."""
+    """No watermark and no moved clock from another test."""
     claims._watermarks.clear()
-    queues.broker().delete(*queues.LANES, *(queues._key(lane) for lane in queues.LANES))
     yield
     if connection.connection is not None and not connection.in_atomic_block:
         connection.close()  # with its clock

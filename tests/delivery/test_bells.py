@@ -16,6 +16,16 @@ from project.celery import app
 LANE = "sms.low"  # no other test works in it
 
 
+@pytest.fixture(autouse=True)
+def silence() -> Iterator[None]:
+    """No bell of another test, in the lanes used here."""
+    lanes = (LANE, "sms.bulk", "email.high", queues.PLANNING)
+    queues.broker().delete(*lanes, *(queues._key(lane) for lane in lanes))
+    yield
+    queues.broker.cache_clear()
+    queues.broker().delete(*lanes, *(queues._key(lane) for lane in lanes))
+
+
 def waiting(lane: str = LANE) -> int:
     """Bells in the lane's queue."""
     return int(queues.broker().llen(lane))
@@ -37,7 +47,6 @@ def test_a_bell_is_a_task_in_the_lanes_queue_that_says_only_the_lane() -> None:
 
 
 def test_the_planning_bell_names_its_own_task() -> None:
-    queues.broker().delete(queues.PLANNING, queues._key(queues.PLANNING))
     assert queues.ring_now(queues.PLANNING)
     assert orjson.loads(queues.broker().lpop(queues.PLANNING))["headers"]["task"] == queues.PLAN_TASK
 

@@ -95,6 +95,17 @@ def test_four_fifths_of_a_claim_are_the_oldest_and_a_fifth_the_newest() -> None:
 
 
 @pytest.mark.django_db
+def test_the_order_of_a_claim_does_not_depend_on_the_plan() -> None:
+    note, now = rows.notification(), clock.now()
+    newest_first = [rows.targets(note, next_attempt_at=now - SECOND * n)[0] for n in range(20)]
+    for option, value in (("seqscan", "on"), ("indexscan", "off"), ("bitmapscan", "off")):
+        db.execute(f"SET LOCAL enable_{option} = {value}")
+    db.execute("DISCARD PLANS")
+    found = transitions.claim(Due(LANE, 10), 1)
+    assert {target.id for target in found} == {*newest_first[-8:], *newest_first[:2]}
+
+
+@pytest.mark.django_db
 def test_rows_due_at_the_same_moment_go_by_their_ids() -> None:
     ids = rows.targets(rows.notification(), Status.QUEUED, 6)
     claim = claims.take(LANE, "scripted", 4)

@@ -17,7 +17,7 @@ from apps.notifications import attempts, holds, idempotency, transitions
 from apps.notifications.models import Notification
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Due
-from project import clock, db
+from project import db
 from tests.api_helpers import make_service
 from tests.support import rows
 from tests.support.database import Prepared
@@ -243,4 +243,3 @@ def test_the_clock_is_inlined_into_the_conditions(stage: dict[str, Any]) -> None
     (plan,) = stage["full"]["claim"]
     conditions = " ".join(node.get("Index Cond", "") for node in plan)
     assert "carillon_now" not in conditions and "clock_offset" in conditions
-    assert clock.CREATE_SQL

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -12,7 +13,7 @@ from django.db import IntegrityError, OperationalError, connection
 
 from apps.delivery import engine, settling, sweeper
 from apps.delivery.models import Claim
-from apps.integrations.contract import Accepted, TemporaryFailure, UnknownOutcome
+from apps.integrations.contract import Accepted, Message, Outcomes, TemporaryFailure, UnknownOutcome
 from apps.notifications import transitions
 from apps.notifications.models import NotificationSummary
 from apps.notifications.statuses import Status
@@ -96,6 +97,34 @@ def test_a_commit_whose_answer_was_lost_is_not_repeated(batch, monkeypatch) -> N
     engine.work(LANE)
     assert lost
     assert_settled_once(batch)
+
+
+def test_an_unknown_outcome_whose_commit_was_not_told_keeps_its_grace(
+    adapter, transactional_db, monkeypatch
+) -> None:
+    """It is settled with the first outcomes, and the claim is closed with the last."""
+    targets = rows.targets(rows.notification(kept=True), Status.QUEUED, 2)
+    real = engine._End._write
+    lost: list[bool] = []
+
+    async def unknown_first(messages: Sequence[Message]) -> AsyncIterator[Outcomes]:
+        first, second = sorted(messages, key=lambda message: message.target)
+        yield [(first, UnknownOutcome("timeout"))]
+        await asyncio.sleep(engine.GATHER_SECONDS * 3)
+        yield [(second, Accepted())]
+
+    def write(*arguments: Any) -> Any:
+        result = real(*arguments)
+        if not lost:
+            lost.append(True)
+            raise OperationalError("server closed the connection unexpectedly")
+        return result
+
+    monkeypatch.setattr(engine._End, "_write", write)
+    adapter(unknown_first)
+    engine.work(LANE)
+    assert rows.statuses(targets) == ["unknown", "sent"]
+    assert Claim.objects.get().target_ids == targets[:1]
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from apps.delivery.retry import Policy
 from apps.notifications import transitions
 from apps.notifications.models import AudienceChunk, DeadLetter, IdempotencyKey, NotificationTarget
 from apps.notifications.statuses import Status
-from project import clock, queues
+from project import clock, db, queues
 from tests.api_helpers import make_service
 from tests.support import rows
-from tests.support.database import in_threads, move_clock
+from tests.support.database import in_threads, move_clock, other_connection
 from tests.support.rows import LANE
 
 pytestmark = pytest.mark.django_db
@@ -255,6 +255,29 @@ def test_a_step_that_fails_does_not_stop_the_others(monkeypatch) -> None:
     (held,) = rows.targets(rows.notification(), Status.HELD)
     sweeper.sweep()
     assert (rows.statuses([held]), rung) == (["queued"], [LANE])
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("step", [sweeper.rescue_leases, sweeper.judge_unknown])
+def test_a_claim_in_another_sweepers_hands_is_left_to_it_without_waiting(step) -> None:
+    past = clock.now() - timedelta(seconds=1)
+    held, free = started(1), started(1)
+    if step is sweeper.judge_unknown:
+        for claim in (held, free):
+            target = ids_of(claim)[0]
+            transitions.settle(claim.id, [transitions.Settled(target, Status.UNKNOWN, "x", None, 1)])
+            claims.close(claim.id, [target])
+        Claim.objects.update(grace_until=past)
+    else:
+        Claim.objects.update(lease_until=past)
+    before = rows.statuses(ids_of(held))
+    with other_connection() as other:
+        other.execute("SELECT 1 FROM delivery_claim WHERE id = %s FOR UPDATE", [held.id])
+        db.execute("SET lock_timeout = '300ms'")
+        assert step(10) == 1
+        assert rows.statuses(ids_of(held)) == before != rows.statuses(ids_of(free))
+        other.rollback()
+    assert step(10) == 1
 
 
 def everything_at_once() -> dict[str, list[UUID]]:

@@ -11,9 +11,9 @@ import pytest
 from apps.notifications import audiences, intake, planning
 from apps.notifications.intake import Order
 from apps.notifications.models import AudienceChunk, Notification, NotificationSummary, NotificationTarget
-from project import queues
+from project import db, queues
 from tests.support import rows
-from tests.support.database import in_threads
+from tests.support.database import in_threads, other_connection
 
 pytestmark = pytest.mark.django_db
 
@@ -74,6 +74,7 @@ def test_whoever_is_named_twice_gets_it_once() -> None:
 
 
 def test_an_audience_of_nobody_is_done_at_once() -> None:
+    people(0)
     asked([])
     assert audiences.plan_chunk() is False
 
@@ -142,6 +143,21 @@ def test_a_crash_in_the_middle_of_a_chunk_leaves_it_to_the_next(monkeypatch) -> 
     assert len(reached()) == 10 and AudienceChunk.objects.count() == 2
     monkeypatch.setattr(planning, "plan", real)
     assert plan_all() == 2
+    assert reached() == ids
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_chunk_in_another_planners_hands_keeps_nobody_from_the_next() -> None:
+    ids = people(20)
+    asked(ids)
+    with other_connection() as other:
+        other.execute("SELECT 1 FROM notifications_audiencechunk ORDER BY id LIMIT 1 FOR UPDATE")
+        db.execute("SET lock_timeout = '300ms'")
+        assert audiences.plan_chunk() is True
+        assert audiences.plan_chunk() is False
+        assert reached() == ids[10:]
+        other.rollback()
+    assert plan_all() == 1
     assert reached() == ids
 
 

@@ -125,9 +125,11 @@ def test_plans_go_by_the_indexes_though_the_statistics_say_the_table_is_empty() 
     )
     upsert = plan(people._UPSERT, organization_id=1, people='{"x1": {}, "y": {"name": "Y"}}')
     assert "user_external_id" in upsert and "Rows Removed by Filter: 5" not in upsert
-    find = plan(people._FIND, organization_id=1, ids=[1, 2], external_ids=["x1", "x2"])
-    assert "users_user_pkey" in find and "user_external_id" in find
-    for text in (upsert, find):
+    named = {"organization_id": 1, "ids": [1, 2], "external_ids": ["x1", "x2"]}
+    find, reach = plan(people._FIND_PERSON, **named), plan(people._FIND_REACH, **named)
+    for text in (find, reach):
+        assert "users_user_pkey" in text and "user_external_id" in text
+    for text in (upsert, find, reach):
         assert "Seq Scan on users_user" not in text and "Bitmap" not in text
 
 

@@ -1,0 +1,128 @@
+"""Every write of several rows locks them in the order of their ids: in any other, two of them deadlock.
+
+While the first row is held elsewhere, a write that waits for it must not hold the second one yet.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+import psycopg
+import pytest
+from django.db import connection
+
+from apps.delivery import claims, settling
+from apps.integrations.contract import Accepted
+from apps.notifications import inbox, transitions
+from apps.notifications.models import InboxState
+from apps.notifications.statuses import Status
+from apps.notifications.transitions import Settled
+from project import clock, db
+from tests.support import rows
+from tests.support.database import other_connection
+from tests.support.rows import CLAIM, LANE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TARGET = "SELECT 1 FROM notifications_notificationtarget WHERE id = %s FOR UPDATE"
+SUMMARY = "SELECT 1 FROM notifications_notificationsummary WHERE notification_id = %s FOR UPDATE"
+STATE = "SELECT 1 FROM notifications_inboxstate WHERE user_id = %s FOR UPDATE"
+_WAITING = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+
+
+def free_while_waiting(
+    act: Callable[[], object], lock: str, first: object, second: object, *, then: str | None = None
+) -> bool:
+    """Whether the second row can be locked while the act waits for the first, held by somebody else.
+
+    then: how to lock the second, if it is of another table.
+    """
+    pids: list[int] = []
+
+    def run() -> None:
+        ((pid,),) = db.rows("SELECT pg_backend_pid()")
+        pids.append(pid)
+        with db.one_transaction():
+            act()
+        connection.close()
+
+    with other_connection() as holder, other_connection() as prober:
+        prober.autocommit = True
+        holder.execute(lock, [first])
+        thread = threading.Thread(target=run)
+        thread.start()
+        deadline = time.monotonic() + 10
+        while not (pids and prober.execute(_WAITING, [pids[0]]).fetchall()):
+            assert time.monotonic() < deadline, "it does not wait for the first row"
+        try:
+            prober.execute(f"{then or lock} NOWAIT", [second])
+            free = True
+        except psycopg.errors.LockNotAvailable:
+            free = False
+        holder.rollback()
+    thread.join(10)
+    return free
+
+
+def settled(ids: list[UUID]) -> object:
+    return transitions.settle(CLAIM, [Settled(id, Status.SENT, "", None, 1) for id in ids])
+
+
+def delivered(ids: list[UUID]) -> object:
+    return transitions.deliver_in_app([(id, Status.DELIVERED, "") for id in ids])
+
+
+ACTS: dict[str, tuple[Status, Callable[[list[UUID]], object]]] = {
+    "settle": (Status.SENDING, settled),
+    "deliver in-app": (Status.QUEUED, delivered),
+    "give back": (Status.SENDING, lambda ids: transitions.give_back(ids, CLAIM)),
+    "cancel": (Status.QUEUED, transitions.cancel),
+    "accept": (Status.DEAD, transitions.accept),
+}
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_targets_are_locked_in_the_order_of_their_ids(name: str) -> None:
+    status, act = ACTS[name]
+    first, *_, last = rows.targets(rows.notification(), status, 5)
+    backwards = [last, first]
+    assert free_while_waiting(lambda: act(backwards), TARGET, first, last)
+
+
+@pytest.mark.parametrize("name", [name for name in ACTS if name != "give back"])
+def test_summaries_are_locked_in_the_order_of_their_notifications(name: str) -> None:
+    status, act = ACTS[name]
+    first, second = sorted((rows.notification(kept=True) for _ in range(2)), key=lambda note: note.pk)
+    ids = rows.targets(second, status, 2) + rows.targets(first, status, 2)
+    assert free_while_waiting(lambda: act(ids), SUMMARY, first.pk, second.pk)
+
+
+@pytest.mark.parametrize("name", [name for name in ACTS if name != "give back"])
+def test_summaries_are_locked_after_every_target(name: str) -> None:
+    status, act = ACTS[name]
+    note = rows.notification(kept=True)
+    ids = rows.targets(note, status, 3)
+    assert free_while_waiting(lambda: act(ids), TARGET, ids[-1], note.pk, then=SUMMARY)
+
+
+def test_inbox_states_are_locked_in_the_order_of_their_people() -> None:
+    for user in (1, 2):
+        InboxState.objects.create(user_id=user, head=0)
+    note = rows.notification().pk
+    items = [
+        (id, user, note, "t", "b")
+        for user, id in zip((2, 1), rows.targets(rows.notification(), count=2), strict=True)
+    ]
+    assert free_while_waiting(lambda: inbox.add(items), STATE, 1, 2)
+
+
+def test_a_settle_of_a_claim_locks_in_order_whatever_order_its_outcomes_came_in() -> None:
+    ids = rows.targets(rows.notification(), Status.QUEUED, 4)
+    claim = claims.take(LANE, "scripted", 10)
+    assert claim is not None
+    targets = sorted(claim.targets, key=lambda target: target.id, reverse=True)
+    ended = [settling.Ended(target, Accepted(), clock.now()) for target in targets]
+    assert free_while_waiting(lambda: settling.settle(claim, ended), TARGET, ids[0], ids[-1])
