@@ -156,6 +156,6 @@ def test_nobody_is_no_plan() -> None:
 
 def test_of_all_channels_none_reaches_and_each_says_so() -> None:
     """An SMS-only template for somebody without a phone: an answer without a row would explain nothing."""
-    (target,) = plan(wish(channels=["sms"], all_channels=True), [person(phone="")], NOW)
+    (target,) = planning.plan(wish(channels=["sms"], all_channels=True), [person(phone="")], NOW)
 
     assert (target.channel, target.status, target.reason) == ("sms", Status.SKIPPED, "no_address")
