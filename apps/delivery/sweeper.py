@@ -26,21 +26,23 @@ from project import db, queues
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 1_000  # rows of one step in one sweep
-_CLAIMS_AT_ONCE = 20
+_AT_ONCE = 1_000  # rows in one transaction
+_CLAIMS_AT_ONCE = 1  # a transaction each: two would lock the second's targets after the first's summaries
+_ROWS_A_SWEEP = 20_000
+_CLAIMS_A_SWEEP = 400
 
 
 def sweep() -> None:
     """Once over everything: holds, expiry, leases, graces, old keys; then the bells of all that is due."""
-    for step, at_once in (
-        (holds.release_due, _AT_ONCE),
-        (expire_overdue, _AT_ONCE),
-        (rescue_leases, _CLAIMS_AT_ONCE),
-        (judge_unknown, _CLAIMS_AT_ONCE),
-        (idempotency.forget_old, _AT_ONCE),
+    for step, at_once, most in (
+        (holds.release_due, _AT_ONCE, _ROWS_A_SWEEP),
+        (expire_overdue, _AT_ONCE, _ROWS_A_SWEEP),
+        (rescue_leases, _CLAIMS_AT_ONCE, _CLAIMS_A_SWEEP),
+        (judge_unknown, _CLAIMS_AT_ONCE, _CLAIMS_A_SWEEP),
+        (idempotency.forget_old, _AT_ONCE, _ROWS_A_SWEEP),
     ):
         try:
-            _until_nothing_left(step, at_once)
+            _until_nothing_left(step, at_once, most)
         except (OperationalError, InterfaceError):
             raise  # the database is away, or chose us in a deadlock: next time
         except Exception:  # one row nobody foresaw must not stop the other steps for ever
@@ -48,8 +50,8 @@ def sweep() -> None:
     queues.ring(*due_lanes())
 
 
-def _until_nothing_left(step: Callable[[int], int], at_once: int, most: int = 20) -> None:
-    for _ in range(most):
+def _until_nothing_left(step: Callable[[int], int], at_once: int, most: int) -> None:
+    for _ in range(most // at_once):
         if step(at_once) < at_once:
             return
 

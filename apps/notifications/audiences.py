@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError
+
 from apps.notifications import planning, transitions
 from apps.notifications.models import SUMMARY_ABOVE
 from apps.notifications.planning import Wish
@@ -17,7 +19,11 @@ from project import clock, db, queues
 _TAKE = """
 DELETE FROM notifications_audiencechunk
 WHERE id = (SELECT id FROM notifications_audiencechunk ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
-RETURNING notification_id, user_ids
+RETURNING id, notification_id, user_ids
+"""
+_TO_THE_END = """
+UPDATE notifications_audiencechunk SET id = nextval(pg_get_serial_sequence('notifications_audiencechunk', 'id'))
+WHERE id = %s
 """
 _MORE = "SELECT EXISTS (SELECT 1 FROM notifications_audiencechunk)"
 _WISH = """
@@ -28,15 +34,25 @@ FROM notifications_notification WHERE id = %s
 
 
 def plan_chunk() -> bool:
-    """Answer the planning bell with one chunk; whether there was one."""
+    """Answer the planning bell with one chunk; whether there was one.
+
+    A chunk that cannot be planned goes to the end, so that it does not hold up those behind it, and the error
+    is raised. The sweeper rings for it again.
+    """
     queues.answered(queues.PLANNING)
-    with db.one_transaction():
-        taken = db.rows(_TAKE)
-        if not taken:
-            return False
-        ((notification_id, user_ids),) = taken
-        lanes = _plan(notification_id, user_ids)
-        more = db.rows(_MORE)[0][0]
+    try:
+        with db.one_transaction():
+            taken = db.rows(_TAKE)
+            if not taken:
+                return False
+            ((chunk_id, notification_id, user_ids),) = taken
+            lanes = _plan(notification_id, user_ids)
+            more = db.rows(_MORE)[0][0]
+    except (OperationalError, InterfaceError):
+        raise  # the database's fault, not the chunk's
+    except Exception:
+        db.execute(_TO_THE_END, [chunk_id])
+        raise
     queues.ring(*lanes, *([queues.PLANNING] if more else []))
     return True
 

@@ -80,8 +80,10 @@ def summed(*statuses: str) -> str:
     """
     counts = ", ".join(f"count(*) FILTER (WHERE status = '{status}') AS {status}" for status in statuses)
     sets = ", ".join(f"{status} = s.{status} + c.{status}" for status in statuses)
+    counted = ", ".join(f"'{status}'" for status in statuses)
     return f"""counted AS MATERIALIZED (
-    SELECT notification_id, {counts} FROM moved GROUP BY notification_id ORDER BY notification_id
+    SELECT notification_id, {counts} FROM moved WHERE status IN ({counted})
+    GROUP BY notification_id ORDER BY notification_id
 ), summed AS (
     UPDATE notifications_notificationsummary s SET {sets}
     FROM counted c WHERE s.notification_id = c.notification_id

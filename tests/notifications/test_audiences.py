@@ -179,3 +179,21 @@ def test_several_planners_share_an_audience() -> None:
     assert Counter(reached()) == Counter(ids)
     rows.assert_books_balance()
     assert NotificationSummary.objects.get().planned == 150
+
+
+def test_a_chunk_that_cannot_be_planned_does_not_hold_up_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = (asked(people(1)) for _ in range(2))
+    real = audiences._plan
+
+    def plan(notification_id: UUID, user_ids: list[int]) -> set[str]:
+        if notification_id == bad:
+            raise ValueError("nobody foresaw this")
+        return real(notification_id, user_ids)
+
+    monkeypatch.setattr(audiences, "_plan", plan)
+
+    with pytest.raises(ValueError, match="nobody foresaw this"):
+        audiences.plan_chunk()
+    assert audiences.plan_chunk()
+    assert [chunk.notification_id for chunk in AudienceChunk.objects.all()] == [bad]
+    assert NotificationTarget.objects.get().notification_id == good
