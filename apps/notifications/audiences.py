@@ -22,7 +22,8 @@ WHERE id = (SELECT id FROM notifications_audiencechunk ORDER BY id LIMIT 1 FOR U
 RETURNING id, notification_id, user_ids
 """
 _TO_THE_END = """
-UPDATE notifications_audiencechunk SET id = nextval(pg_get_serial_sequence('notifications_audiencechunk', 'id'))
+UPDATE notifications_audiencechunk
+SET id = nextval(pg_get_serial_sequence('notifications_audiencechunk', 'id'))
 WHERE id = %s
 """
 _MORE = "SELECT EXISTS (SELECT 1 FROM notifications_audiencechunk)"
