@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import time
@@ -123,43 +124,47 @@ def _gathered(adapter: Adapter, messages: list[Message]) -> Iterator[tuple[Outco
     sending = loop.run(_pump(adapter, messages, told))
     deadline = time.monotonic() + adapter.timeout + settings.CLAIM_MARGIN
     waiting = {message.target: message for message in messages}
-    while waiting:
-        group, over = _next_group(told, deadline, len(waiting))
+    while waiting and (group := _next_group(told, deadline)) is not None:
         group = [pair for pair in group if waiting.pop(pair[0].target, None)]  # each of ours, once
         if group:
             yield group, not waiting
-        if over:
-            break
     sending.cancel()
     if waiting:
         logger.error("adapter left outcomes untold", extra={"provider": adapter.key, "count": len(waiting)})
         yield [(message, UnknownOutcome("untold")) for message in waiting.values()], True
 
 
+def _next_group(told: queue.SimpleQueue[Outcomes | None], deadline: float) -> Outcomes | None:
+    """The next outcomes; None if there are no more or the time is up."""
+    try:
+        return told.get(timeout=max(0.0, deadline - time.monotonic()))
+    except queue.Empty:
+        return None
+
+
 async def _pump(adapter: Adapter, messages: list[Message], told: queue.SimpleQueue[Outcomes | None]) -> None:
+    """Send, and tell of what becomes known within GATHER_SECONDS at once.
+
+    It is gathered here, on the loop: to wake the worker's other thread for each would cost both of them.
+    """
+    gathered: Outcomes = []
+    left = len(messages)
+
+    def tell() -> None:
+        if gathered:
+            told.put(gathered.copy())
+            gathered.clear()
+
     try:
         async for outcomes in adapter.send_batch(messages):
-            told.put(outcomes)
+            if outcomes and not gathered:
+                asyncio.get_running_loop().call_later(GATHER_SECONDS, tell)
+            gathered += outcomes
+            left -= len(outcomes)
+            if left <= 0:
+                tell()
     except Exception:  # an adapter raises nothing; one that does has told us nothing about the rest
         logger.exception("adapter broke its contract", extra={"provider": adapter.key})
     finally:
+        tell()
         told.put(None)
-
-
-def _next_group(
-    told: queue.SimpleQueue[Outcomes | None], deadline: float, wanted: int
-) -> tuple[Outcomes, bool]:
-    """The next outcomes, and whether they are the last."""
-    group: Outcomes = []
-    until = deadline
-    while len(group) < wanted:
-        try:
-            outcomes = told.get(timeout=max(0.0, until - time.monotonic()))
-        except queue.Empty:
-            return group, not group
-        if outcomes is None:
-            return group, True
-        if outcomes and not group:
-            until = min(deadline, time.monotonic() + GATHER_SECONDS)
-        group += outcomes
-    return group, False

@@ -97,10 +97,17 @@ class OneAtATime(Adapter):
         """Make the one call. Must end within `timeout` seconds."""
 
     async def send_batch(self, messages: Sequence[Message]) -> AsyncIterator[Outcomes]:
-        async def one(message: Message) -> tuple[Message, Outcome]:
-            return message, await self.send(message)
+        told: asyncio.Queue[tuple[Message, Outcome]] = asyncio.Queue()
 
-        pending = {asyncio.create_task(one(message)) for message in messages}
-        while pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            yield [task.result() for task in done]
+        async def one(message: Message) -> None:
+            told.put_nowait((message, await self.send(message)))
+
+        # One that raises is a broken contract: its message stays untold, and the engine calls it unknown.
+        tasks = [asyncio.create_task(one(message)) for message in messages]
+        left = len(tasks)
+        while left:  # not asyncio.wait: it looks at every task each time one ends
+            group = [await told.get()]
+            while not told.empty():
+                group.append(told.get_nowait())
+            left -= len(group)
+            yield group
