@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import psycopg
@@ -19,7 +21,7 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 def rows(sql: str, parameters: Parameters = ()) -> list[Row]:
     """Run one statement and return all its rows. Raises Django's database errors."""
-    with _cursor() as cursor:
+    with _cursor() as cursor, connection.wrap_database_errors:
         cursor.execute(sql, parameters)
         found: list[Row] = cursor.fetchall()
         return found
@@ -27,7 +29,7 @@ def rows(sql: str, parameters: Parameters = ()) -> list[Row]:
 
 def execute(sql: str, parameters: Parameters = ()) -> int:
     """Run one statement that returns nothing; how many rows it wrote."""
-    with _cursor() as cursor:
+    with _cursor() as cursor, connection.wrap_database_errors:
         cursor.execute(sql, parameters)
         count: int = cursor.rowcount
         return count
@@ -35,10 +37,42 @@ def execute(sql: str, parameters: Parameters = ()) -> int:
 
 def _cursor() -> Any:
     connection.ensure_connection()
+    connection.validate_no_broken_transaction()
     cursor: Any = psycopg.Cursor(connection.connection)
-    return (
-        connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
-    )
+    if connection.queries_logged:
+        return connection.make_debug_cursor(cursor)
+    return connection.make_cursor(cursor) if connection.execute_wrappers else cursor
+
+
+FEW = 4
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Rows to give to a statement: their columns' names and types, as `INSERT … SELECT … FROM {given}`."""
+
+    types: tuple[tuple[str, str], ...]
+
+    def given(self, rows: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
+        """The FROM item `g` of these rows, and its parameters.
+
+        An array per column for many; VALUES for a few: an array of one costs twice its element.
+        """
+        if len(rows) > FEW:
+            return _arrays(self.types), [list(column) for column in zip(*rows, strict=True)]
+        return _values(self.types, len(rows)), [value for row in rows for value in row]
+
+
+@cache
+def _arrays(types: tuple[tuple[str, str], ...]) -> str:
+    arrays = ", ".join(f"%b::{type}[]" for _, type in types)
+    return f"unnest({arrays}) AS g({', '.join(name for name, _ in types)})"
+
+
+@cache
+def _values(types: tuple[tuple[str, str], ...], count: int) -> str:
+    row = ", ".join(f"%s::{type}" for _, type in types)
+    return f"(VALUES {', '.join([f'({row})'] * count)}) AS g({', '.join(name for name, _ in types)})"
 
 
 @contextmanager

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--threads", type=int, default=4, help="requests at a time in each")
+    parser.add_argument("--threads", type=int, default=2, help="requests at a time in each")
     parser.add_argument("--app", default="project.wsgi:application")
     options = parser.parse_args()
     Granian(

@@ -121,6 +121,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["apps.users.authentication.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["project.api.OrjsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["project.api.OrjsonParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "project.negotiation.JsonNegotiation",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "project.api.problem_response",
     "UNAUTHENTICATED_USER": None,

@@ -125,12 +125,31 @@ INSERT INTO notifications_notification (
 SELECT id, organization_id, client_id, title, body, template, content, payload,
        string_to_array(channels, ','), all_channels,
        priority, bulk, scheduled_at, expires_at, max_attempts, related_type, related_id, metadata, recipients
-FROM unnest(%b::uuid[], %b::bigint[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::jsonb[],
-            %b::jsonb[], %b::text[], %b::boolean[], %b::text[], %b::boolean[], %b::timestamptz[],
-            %b::timestamptz[], %b::smallint[], %b::text[], %b::text[], %b::jsonb[], %b::int[])
-  AS g(id, organization_id, client_id, title, body, template, content, payload, channels, all_channels,
-       priority, bulk, scheduled_at, expires_at, max_attempts, related_type, related_id, metadata, recipients)
+FROM {given}
 """
+_COLUMNS = db.Columns(
+    (
+        ("id", "uuid"),
+        ("organization_id", "bigint"),
+        ("client_id", "bigint"),
+        ("title", "text"),
+        ("body", "text"),
+        ("template", "text"),
+        ("content", "jsonb"),
+        ("payload", "jsonb"),
+        ("channels", "text"),
+        ("all_channels", "boolean"),
+        ("priority", "text"),
+        ("bulk", "boolean"),
+        ("scheduled_at", "timestamptz"),
+        ("expires_at", "timestamptz"),
+        ("max_attempts", "smallint"),
+        ("related_type", "text"),
+        ("related_id", "text"),
+        ("metadata", "jsonb"),
+        ("recipients", "int"),
+    )
+)
 
 _SUMMARY = """
 INSERT INTO notifications_notificationsummary (notification_id, planned, {columns})
@@ -143,8 +162,8 @@ SELECT id, 0, {zeros} FROM unnest(%b::uuid[]) AS g(id)
 
 def _insert(accepted: Sequence[Accepted]) -> set[UUID]:
     """Write the notifications; those whose summary is kept."""
-    columns = zip(*map(_row, accepted), strict=True)
-    db.execute(_INSERT, [list(column) for column in columns])
+    given, values = _COLUMNS.given([*map(_row, accepted)])
+    db.execute(_INSERT.format(given=given), values)
     big = {one.id for one in accepted if one.recipients * len(one.order.channels) > SUMMARY_ABOVE}
     if big:
         db.execute(_SUMMARY, [list(big)])

@@ -102,13 +102,24 @@ INSERT INTO {_TARGET} (id, notification_id, organization_id, user_id, channel, a
 SELECT id, notification_id, organization_id, user_id, channel, address, lane, status, reason,
        CASE WHEN status = 'queued' THEN at END, CASE WHEN status = 'held' THEN at END, expires_at, 0,
        allowed, CASE WHEN status = 'skipped' THEN carillon_now() END
-FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], %b::text[], %b::text[], %b::text[],
-            %b::text[], %b::text[], %b::timestamptz[], %b::timestamptz[], %b::smallint[])
-  AS g(id, notification_id, organization_id, user_id, channel, address, lane, status, reason, at, expires_at,
-       allowed)
+FROM {{given}}
 """
-
-
+_COLUMNS = db.Columns(
+    (
+        ("id", "uuid"),
+        ("notification_id", "uuid"),
+        ("organization_id", "bigint"),
+        ("user_id", "bigint"),
+        ("channel", "text"),
+        ("address", "text"),
+        ("lane", "text"),
+        ("status", "text"),
+        ("reason", "text"),
+        ("at", "timestamptz"),
+        ("expires_at", "timestamptz"),
+        ("allowed", "smallint"),
+    )
+)
 _CREATED = attrgetter(
     *("id", "notification_id", "organization_id", "user_id", "channel", "address", "lane", "status.value"),
     *("reason", "at", "expires_at", "attempts_allowed"),
@@ -122,7 +133,8 @@ def create(targets: Sequence[Planned], *, summarised: Collection[UUID]) -> None:
     """
     if not targets:
         return
-    db.execute(_CREATE, [list(column) for column in zip(*map(_CREATED, targets), strict=True)])
+    given, values = _COLUMNS.given([*map(_CREATED, targets)])
+    db.execute(_CREATE.format(given=given), values)
     counted = (t for t in targets if t.notification_id in summarised)
     consequences.summarise((t.notification_id, None, t.status.value) for t in counted)
 
