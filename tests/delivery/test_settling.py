@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
@@ -162,24 +163,23 @@ def test_an_error_that_repeating_does_not_mend_is_raised(no_sleep) -> None:
 def test_the_victim_of_a_deadlock_tries_again(no_sleep) -> None:
     first, second = rows.targets(rows.notification(), Status.SENDING, 2)
     lock = "SELECT 1 FROM notifications_notificationtarget WHERE id = %s FOR UPDATE"
-    locked, waiting = threading.Event(), threading.Event()
+    blocked = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    locked = threading.Event()
     tries: list[int] = []
 
     def other() -> None:
         with other_connection() as mine:
-            mine.execute("SET deadlock_timeout = '10s'")
             mine.execute(lock, [second])
             locked.set()
-            waiting.wait(10)
+            while not mine.execute(blocked).fetchall():  # who waits first is who finds out, and gives way
+                time.sleep(0.01)
             mine.execute(lock, [first])
 
     def write() -> None:
         with db.one_transaction():
             tries.append(1)
-            db.execute("SET LOCAL deadlock_timeout = '10ms'")
             db.execute(lock, [first])
             locked.wait(10)
-            waiting.set()
             db.execute(lock, [second])
 
     thread = threading.Thread(target=other)

@@ -54,11 +54,18 @@ def keep(url: str, what: int) -> None:
         connection.execute(f"CREATE TABLE kept AS SELECT {what} AS what")
 
 
+def hear_ctrl_c() -> None:
+    """Also where the tests are a background job, whose children inherit that it is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextmanager
 def supervised(*options: str, command: list[str]) -> Iterator[subprocess.Popen[str]]:
     """The supervisor as a process of its own, which we can kill."""
     line = [sys.executable, "-m", "project.dev", "servers", *options, "--", *command]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=machine.REPOSITORY) as process:
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, text=True, cwd=machine.REPOSITORY, preexec_fn=hear_ctrl_c
+    ) as process:
         try:
             yield process
         finally:
