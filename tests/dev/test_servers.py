@@ -63,9 +63,8 @@ def hear_ctrl_c() -> None:
 def supervised(*options: str, command: list[str]) -> Iterator[subprocess.Popen[str]]:
     """The supervisor as a process of its own, which we can kill."""
     line = [sys.executable, "-m", "project.dev", "servers", *options, "--", *command]
-    with subprocess.Popen(
-        line, stdout=subprocess.PIPE, text=True, cwd=machine.REPOSITORY, preexec_fn=hear_ctrl_c
-    ) as process:
+    options_ = {"stdout": subprocess.PIPE, "text": True, "cwd": machine.REPOSITORY}
+    with subprocess.Popen(line, preexec_fn=hear_ctrl_c, **options_) as process:  # noqa: PLW1509
         try:
             yield process
         finally:
