@@ -40,9 +40,8 @@ def work(lane: str) -> int:
     if claim.full:
         queues.ring_now(lane)  # before sending: so that every worker of the lane wakes
     if adapter is None:
-        _End(
-            claim, claim.taken_at, given_up=[_dead(target, Reason.NO_PROVIDER) for target in claim.targets]
-        ).settle([], last=True)
+        nowhere = [_dead(target, Reason.NO_PROVIDER) for target in claim.targets]
+        _End(claim, claim.taken_at, given_up=nowhere).settle([], last=True)
     else:
         _deliver(claim, adapter)
     return len(claim.targets)
