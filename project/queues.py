@@ -48,14 +48,14 @@ def lane_of(channel: str, priority: str, *, bulk: bool = False) -> str:
     return f"{channel}.{'bulk' if bulk and priority != 'critical' else priority}"
 
 
-@cache
 def broker() -> redis.Redis:
     """One small pool per process, with short timeouts: a dead broker must not hold anything up."""
-    return redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=settings.REDIS_TIMEOUT,
-        socket_connect_timeout=settings.REDIS_TIMEOUT,
-    )
+    return _client(settings.REDIS_URL, settings.REDIS_TIMEOUT)
+
+
+@cache
+def _client(url: str, timeout: float) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
 
 
 def _key(lane: str) -> str:

@@ -22,7 +22,6 @@ def silence() -> Iterator[None]:
     lanes = (LANE, "sms.bulk", "email.high", queues.PLANNING)
     queues.broker().delete(*lanes, *(queues._key(lane) for lane in lanes))
     yield
-    queues.broker.cache_clear()
     queues.broker().delete(*lanes, *(queues._key(lane) for lane in lanes))
 
 
@@ -124,9 +123,7 @@ def deaf(settings) -> Iterator[None]:
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         settings.REDIS_URL = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
         settings.REDIS_TIMEOUT = 0.2
-        queues.broker.cache_clear()
         yield
-    queues.broker.cache_clear()
 
 
 @pytest.fixture
@@ -136,9 +133,7 @@ def gone(settings) -> Iterator[None]:
         port = server.getsockname()[1]
     settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
     settings.REDIS_TIMEOUT = 0.2
-    queues.broker.cache_clear()
     yield
-    queues.broker.cache_clear()
 
 
 @pytest.fixture(params=["deaf", "gone"])

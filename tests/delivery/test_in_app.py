@@ -254,10 +254,8 @@ def deaf_redis(settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         settings.REDIS_TIMEOUT = 0.2
         config = settings.CHANNEL_LAYERS["default"]
         settings.CHANNEL_LAYERS = {"default": config | {"CONFIG": {"hosts": [{"address": url}]}}}
-        queues.broker.cache_clear()
         get_channel_layer()  # made here: a hint that made it late would leave it to the next test
         yield
-    queues.broker.cache_clear()
 
 
 @pytest.mark.django_db
