@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -70,19 +70,15 @@ class NotificationsView(APIView):
         """
         caller = caller_of(request)
         reading = read(body_of(_Object, request).root)
-        lanes: set[str] = set()
 
-        def effect(now: datetime) -> tuple[int, dict[str, Any]]:
+        def accept(now: datetime) -> tuple[dict[str, Any], set[str]]:
             (resolved,) = resolve(caller, [reading], now)
             if isinstance(resolved, list):
                 raise invalid(resolved)
             (accepted,) = intake.accept([resolved], now)
-            lanes.update(accepted.lanes)
-            return 202, representations.accepted(accepted)
+            return representations.accepted(accepted), accepted.lanes
 
-        response = once(request, caller, effect)
-        queues.ring(*lanes)
-        return response
+        return _once_and_ring(request, caller, accept)
 
     @extend_schema(
         operation_id="notifications_list",
@@ -105,6 +101,22 @@ class NotificationsView(APIView):
         page = paging.paginate(request.query_params, rows, "id", errors=errors)
         summaries = representations.summaries(page.items)
         return Response(page.body(lambda row: representations.notification(row, summaries[row.id])))
+
+
+def _once_and_ring(
+    request: Request, caller: Caller, accept: Callable[[datetime], tuple[dict[str, Any], set[str]]]
+) -> Response:
+    """Accept once per key, and ring after COMMIT: `accept` returns the answer and the lanes with work."""
+    lanes: set[str] = set()
+
+    def effect(now: datetime) -> tuple[int, dict[str, Any]]:
+        answer, rung = accept(now)
+        lanes.update(rung)
+        return 202, answer
+
+    response = once(request, caller, effect)
+    queues.ring(*lanes)
+    return response
 
 
 def _filtered(caller: Caller, asked: NotificationFilters) -> QuerySet[Notification]:
@@ -166,16 +178,7 @@ class BulkView(APIView):
         """
         caller = caller_of(request)
         readings = _read_all(body_of(BulkInput, request).notifications)
-        lanes: set[str] = set()
-
-        def effect(now: datetime) -> tuple[int, dict[str, Any]]:
-            results, rung = accept_all(caller, readings, now)
-            lanes.update(rung)
-            return 202, results
-
-        response = once(request, caller, effect)
-        queues.ring(*lanes)
-        return response
+        return _once_and_ring(request, caller, lambda now: accept_all(caller, readings, now))
 
 
 def _read_all(rows: list[Any]) -> list[Reading]:

@@ -41,6 +41,7 @@ def plan_chunk() -> bool:
     is raised. The sweeper rings for it again.
     """
     queues.answered(queues.PLANNING)
+    chunk_id = None
     try:
         with db.one_transaction():
             taken = db.rows(_TAKE)

@@ -86,8 +86,8 @@ def _or_none(
 ) -> Rendered | None:
     try:
         return rendered(content, channel, recipient)
-    except RenderingError:
-        logger.exception("target not rendered", extra={"target_id": str(target.id)})
+    except RenderingError:  # whose text may repeat what the payload or the person's row says: not for a log
+        logger.warning("target not rendered", extra={"target_id": str(target.id)})
         return None
 
 

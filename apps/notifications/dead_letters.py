@@ -51,7 +51,7 @@ def redrive(ids: Collection[UUID], *, by: User, more_attempts: int) -> Redriven:
         moved = [m.id for m in transitions.redrive(sorted(before), more_attempts=more_attempts, by=by.pk)]
         _remember([before[id] for id in moved if before[id][3] == Status.FAILED], by)
     queues.ring(*{before[id][2] for id in moved})
-    left = Counter(row[3] for id, row in before.items() if id not in set(moved))
+    left = Counter(before[id][3] for id in before.keys() - set(moved))
     missing = len(set(ids)) - len(before)
     return Redriven(moved, dict(left) | ({"missing": missing} if missing else {}))
 
