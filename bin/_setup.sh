@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by bin/dev, bin/test and bin/bench. Makes .venv and installs requirements-dev.txt into it, where that is
-# not done yet; changes to the repository and sets $python. Costs some 20 ms when there is nothing to do.
+# Sourced by bin/dev, bin/test, bin/bench and bin/chaos. Makes .venv and installs requirements-dev.txt into it,
+# where that is not done yet; changes to the repository and sets $python. Costs some 20 ms when there is nothing to do.
 set -euo pipefail
 
 root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"

@@ -60,13 +60,29 @@ def invalid(errors: Sequence[Mapping[str, str]]) -> Problem:
 
 
 def body_of(model: type[Model], request: Request) -> Model:
-    """The request's body as the model, or the problem that says what is wrong with it.
+    """The request's body as the model, or the problem that says what is wrong with it."""
+    _check_length(request)
+    return parse(model, request.data)
 
-    A body without a length would be taken for an empty one and the request accepted without it.
-    """
+
+def bytes_of(request: Request, limit: int) -> bytes:
+    """The request's body as it came. Raises the problem that says that it is too large."""
+    _check_length(request)
+    body: bytes = request.stream.read(limit + 1) if request.stream else b""
+    return within(limit, body)
+
+
+def within(limit: int, body: bytes) -> bytes:
+    """The body, if it is no larger than this."""
+    if len(body) > limit:
+        raise Problem(413, "body_too_large", f"The body may have {limit} bytes at most.")
+    return body
+
+
+def _check_length(request: Request) -> None:
+    """A body without a length would be taken for an empty one and the request accepted without it."""
     if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
         raise Problem(411, "length_required", "Send the body with a Content-Length.")
-    return parse(model, request.data)
 
 
 def parse(model: type[Model], data: object) -> Model:
@@ -172,9 +188,7 @@ class OrjsonParser(BaseParser):
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         context = parser_context or {}
         limit = getattr(context.get("view"), "max_body_bytes", settings.MAX_BODY_BYTES)
-        body = stream.read(limit + 1)
-        if len(body) > limit:
-            raise Problem(413, "body_too_large", f"The body may have {limit} bytes at most.")
+        body = within(limit, stream.read(limit + 1))
         if "request" in context:
             context["request"].body_bytes = body
         return _loads(body)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+import celery.app.amqp
+import kombu
 from celery import Celery
 from celery.schedules import schedule
 from kombu import Exchange, Queue
@@ -13,34 +16,50 @@ from django.conf import settings
 
 from project import queues
 
-app = Celery("carillon")
+
+class Connection(kombu.Connection):
+    """Looks for a lost broker every second; Celery would wait longer and longer, up to 30 s."""
+
+    def ensure_connection(self, *args: Any, **options: Any) -> Any:
+        return super().ensure_connection(*args, **{"interval_start": 1, "interval_max": 1} | options)
+
+
+class AMQP(celery.app.amqp.AMQP):
+    Connection = Connection
+
+
+app = Celery("carillon", amqp=AMQP)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
-    task_queues=[Queue(lane, Exchange(lane), routing_key=lane) for lane in queues.LANES],
+    task_queues=[Queue(lane, Exchange(lane), routing_key=lane, no_ack=True) for lane in queues.LANES],
     task_create_missing_queues=False,
     task_default_queue=queues.CONTROL,
     task_ignore_result=True,
     task_store_errors_even_if_ignored=False,
     task_acks_late=False,  # losing a bell is harmless, hearing it forever is not
-    worker_prefetch_multiplier=1,
+    # Nor is a bell acknowledged at all, or taken before a child is free: an acknowledgement that is lost with
+    # its connection makes a worker deaf, or ends it (docs/decisions/0007-deaf-workers.md).
+    worker_disable_prefetch=True,
     worker_hijack_root_logger=False,
     worker_send_task_events=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     broker_connection_retry_on_startup=True,
     broker_connection_timeout=settings.REDIS_TIMEOUT,
+    broker_connection_max_retries=None,  # after the 100 of the default it would end
     broker_transport_options={
         "queue_order_strategy": "priority",  # a group's lanes in the order it lists them
-        "socket_timeout": settings.REDIS_TIMEOUT * 5,
+        "socket_timeout": settings.REDIS_TIMEOUT * 2,
         "socket_connect_timeout": settings.REDIS_TIMEOUT,
         "socket_keepalive": True,
-        "health_check_interval": 10,
-        "visibility_timeout": 3600,
+        "health_check_interval": 3,  # so soon after it should have answered a dead connection is replaced
     },
     beat_schedule={
         "sweep": {
             "task": "delivery.sweep",
             "schedule": schedule(settings.SWEEP_INTERVAL),
-            "options": {"queue": queues.CONTROL, "expires": 5},
+            # By the worker's clock: one that is five minutes ahead must not drop every tick. Those that pile
+            # up while no worker is there are swept in seconds.
+            "options": {"queue": queues.CONTROL, "expires": 600},
         },
         "partitions": {
             "task": "notifications.partitions",

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 import psycopg
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 Row = tuple[Any, ...]
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -21,7 +21,8 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 def rows(sql: str, parameters: Parameters = ()) -> list[Row]:
     """Run one statement and return all its rows. Raises Django's database errors."""
-    with _cursor() as cursor, connection.wrap_database_errors:
+    django = connections[DEFAULT_DB_ALIAS]  # once: looking it up costs as much as half a statement
+    with _cursor(django) as cursor, django.wrap_database_errors:
         cursor.execute(sql, parameters)
         found: list[Row] = cursor.fetchall()
         return found
@@ -29,19 +30,25 @@ def rows(sql: str, parameters: Parameters = ()) -> list[Row]:
 
 def execute(sql: str, parameters: Parameters = ()) -> int:
     """Run one statement that returns nothing; how many rows it wrote."""
-    with _cursor() as cursor, connection.wrap_database_errors:
+    django = connections[DEFAULT_DB_ALIAS]
+    with _cursor(django) as cursor, django.wrap_database_errors:
         cursor.execute(sql, parameters)
         count: int = cursor.rowcount
         return count
 
 
-def _cursor() -> Any:
-    connection.ensure_connection()
-    connection.validate_no_broken_transaction()
-    cursor: Any = psycopg.Cursor(connection.connection)
-    if connection.queries_logged:
-        return connection.make_debug_cursor(cursor)
-    return connection.make_cursor(cursor) if connection.execute_wrappers else cursor
+def _cursor(django: Any) -> Any:
+    django.ensure_connection()
+    django.validate_no_broken_transaction()
+    cursor: Any = psycopg.Cursor(django.connection)
+    if django.queries_logged:
+        return django.make_debug_cursor(cursor)
+    return django.make_cursor(cursor) if django.execute_wrappers else cursor
+
+
+def text(value: str, most: int) -> str:
+    """What others sent, as Postgres takes it: so many characters at most, no U+0000, no half of a pair."""
+    return value[:most].encode(errors="replace").decode().replace("\0", "")
 
 
 FEW = 4

@@ -22,23 +22,31 @@ PRIORITIES = ("critical", "high", "normal", "low")
 URGENCIES = (*PRIORITIES, "bulk")
 CONTROL = "control"  # ticks
 PLANNING = "planning"  # expansion of big audiences
+RECEIPTS = "receipts"  # what the providers reported
 DELIVERY_LANES = tuple(f"{channel}.{urgency}" for channel in CHANNELS for urgency in URGENCIES)
-LANES = (*DELIVERY_LANES, PLANNING, CONTROL)
+LANES = (*DELIVERY_LANES, PLANNING, RECEIPTS, CONTROL)
 
 # Worker groups, each its own processes, so that a hung SMS provider cannot hold e-mail and a newsletter
-# cannot hold a one-time code. A group drains its lanes in the order given.
+# cannot hold a one-time code; nor can a hung e-mail provider hold a code that goes by SMS. A group drains its
+# lanes in the order given.
 WORKER_GROUPS = {
-    "critical": tuple(f"{channel}.critical" for channel in CHANNELS),
+    **{f"critical_{channel}": (f"{channel}.critical",) for channel in CHANNELS},
     **{channel: tuple(f"{channel}.{urgency}" for urgency in URGENCIES[1:]) for channel in CHANNELS},
     PLANNING: (PLANNING,),
+    RECEIPTS: (RECEIPTS,),
     CONTROL: (CONTROL,),
 }
 
-_URGENT_FIRST = (*URGENCIES, PLANNING, CONTROL)
+_URGENT_FIRST = (*URGENCIES, PLANNING, RECEIPTS, CONTROL)
 _RING_ORDER = {lane: _URGENT_FIRST.index(lane.split(".")[-1]) for lane in LANES}
+
+CANARY = "canary."  # begins the name of a worker's own queue, which no group lists (project.canary)
 
 WORK_TASK = "delivery.work"
 PLAN_TASK = "notifications.plan"
+CANARY_TASK = "delivery.canary"
+RECEIPTS_TASK = "delivery.receipts"
+_OWN_TASKS = {PLANNING: PLAN_TASK, RECEIPTS: RECEIPTS_TASK}  # of the lanes that have one
 RING_PAUSE = 0.005  # seconds; what comes meanwhile is rung together: a ring was a fifth of a POST's price
 BELL_SECONDS = 2  # a bell that never reached a worker stops the next one no longer than this
 
@@ -70,8 +78,8 @@ def ring_now(lane: str) -> bool:
         if broker().set(_key(lane), 1, nx=True, ex=BELL_SECONDS):
             try:
                 app.send_task(
-                    PLAN_TASK if lane == PLANNING else WORK_TASK,
-                    args=() if lane == PLANNING else (lane,),
+                    _OWN_TASKS.get(lane, WORK_TASK),
+                    args=() if lane in _OWN_TASKS else (lane,),
                     queue=lane,
                     retry=False,
                     ignore_result=True,

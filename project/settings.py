@@ -9,6 +9,8 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from project import alive
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
@@ -49,6 +51,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "apps.users",
     "apps.content",
+    "apps.preferences",
     "apps.notifications",
     "apps.delivery",
     "apps.websocket",
@@ -90,6 +93,11 @@ DATABASES["default"] |= {
     "CONN_HEALTH_CHECKS": False,
     "OPTIONS": {
         "connect_timeout": env.int("DATABASE_CONNECT_TIMEOUT", 3),
+        # A server that vanished without a word is noticed after 25 s, not after the system's two hours.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 25_000,  # ms
         # The engine's statements are prepared. Behind pgbouncer in transaction mode set 0: none are.
         "prepare_threshold": env.int("DATABASE_PREPARE_THRESHOLD", 2) or None,
         "application_name": env.str("ROLE", "carillon"),
@@ -158,6 +166,16 @@ MAX_ATTEMPTS = env.int("MAX_ATTEMPTS", 6)
 RETRY_BASE = env.float("RETRY_BASE", 10.0)  # first wait; doubles, with jitter
 RETRY_CAP = env.float("RETRY_CAP", 3600.0)
 
+# --- Receipts (docs/receipts.md) ---------------------------------------------------------------------------
+# What the providers reach us by, such as https://carillon.example.com: part of what they sign.
+PUBLIC_URL = env.str("PUBLIC_URL", "").rstrip("/")
+RECEIPT_MAX_BYTES = 5_000_000  # of one request; a batch of events may be some megabytes
+RECEIPTS_KEPT = timedelta(days=env.int("RECEIPTS_KEPT", 30))
+
+# --- Is a worker alive? (project/alive.py reads ALIVE_FILE itself) ----------------------------------------
+CANARY_INTERVAL = env.float("CANARY_INTERVAL", 5.0)
+WORKER_STUCK_AFTER = env.float("WORKER_STUCK_AFTER", alive.STUCK_AFTER)  # without a canary; then restart it
+
 # --- Providers (apps/integrations): channel -> adapter, adapter -> its constructor's arguments --------------
 PROVIDER_TIMEOUT = env.float("PROVIDER_TIMEOUT", 10.0)  # seconds one call may last
 PROVIDERS = {"email": env.str("EMAIL_PROVIDER", "sendgrid"), "sms": env.str("SMS_PROVIDER", "twilio")}
@@ -182,6 +200,8 @@ PROVIDER_OPTIONS: dict[str, dict[str, Any]] = {
         "password": EMAIL_HOST_PASSWORD,
         "use_tls": EMAIL_USE_TLS,
         "use_ssl": EMAIL_USE_SSL,
+        # Of each worker process; servers limit those of one client (Postfix: 50 outside its own networks).
+        "connections": env.int("EMAIL_CONNECTIONS", 32),
         "sender": DEFAULT_FROM_EMAIL,
         "timeout": PROVIDER_TIMEOUT,
     },
@@ -190,9 +210,16 @@ PROVIDER_OPTIONS: dict[str, dict[str, Any]] = {
         "auth_token": env.str("TWILIO_AUTH_TOKEN", ""),
         "sender": env.str("TWILIO_SENDER", ""),
         "base_url": env.str("TWILIO_BASE_URL", "https://api.twilio.com"),
-        "status_callback": env.str("TWILIO_STATUS_CALLBACK", ""),
+        "status_callback": env.str(
+            "TWILIO_STATUS_CALLBACK", PUBLIC_URL and f"{PUBLIC_URL}/api/receipts/twilio/"
+        ),
         "timeout": PROVIDER_TIMEOUT,
     },
+}
+# What the receivers verify signatures with. One with an empty option is not configured: it answers 404.
+RECEIPT_OPTIONS: dict[str, dict[str, Any]] = {
+    "sendgrid": {"public_key": env.str("SENDGRID_RECEIPT_KEY", "")},
+    "twilio": {"auth_token": env.str("TWILIO_AUTH_TOKEN", "")},
 }
 
 # --- Sockets (apps/websocket) ----------------------------------------------------------------------------

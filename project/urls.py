@@ -14,6 +14,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/", include("apps.users.urls")),
     path("api/", include("apps.notifications.urls")),
+    path("api/", include("apps.delivery.urls")),
     re_path(r"^api/", pages.unknown_route),
 ]
 handler400, handler403 = pages.handler400, pages.handler403

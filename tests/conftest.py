@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from apps.users.models import ServiceClient
 from tests.api_helpers import Api, make_key, make_service
+
+# A busy machine is no finding.
+settings.register_profile("carillon", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("carillon")
 
 
 @pytest.fixture

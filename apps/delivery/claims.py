@@ -8,16 +8,19 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 from django.conf import settings
 
 from apps.notifications import transitions
-from apps.notifications.transitions import Claimed, Due
-from project import db
+from apps.notifications.due import NO_MARKS, Due, Marks
+from apps.notifications.statuses import Reason, Status
+from apps.notifications.transitions import Claimed, Settled
+from apps.preferences import suppression
+from project import clock, db
 
-_START_OF_LANE = (0, UUID(int=0))
-WATERMARK_SECONDS = 3.0
+MARKS_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,7 @@ class Claim:
     targets: list[Claimed]
     full: bool  # there is more in the lane
     taken_at: datetime  # Postgres time, UTC
+    dropped: int = 0  # claimed too, but not to be sent any more: settled at once
     _monotonic: float = field(default_factory=time.monotonic)
 
     @property
@@ -65,9 +69,9 @@ class _Ids:
 
 
 _ids = _Ids()
-# Lane -> (key of the last row claimed, when to forget it). Claimed rows leave dead entries at the front of
-# the index until they are vacuumed, which a transaction held open elsewhere can prevent for long.
-_watermarks: dict[str, tuple[tuple[int, UUID], float]] = {}
+# Lane -> (how far it has been taken, when to forget that): what was only locked, or committed late, is found
+# again then.
+_marks: dict[str, tuple[Marks, float]] = {}
 
 _INSERT = """
 INSERT INTO delivery_claim (id, lane, provider, worker, target_ids, lease_until)
@@ -77,52 +81,78 @@ RETURNING created_at
 
 
 def take(lane: str, provider: str, limit: int) -> Claim | None:
-    """Claim up to `limit` due targets of the lane in one transaction; None if there are none."""
+    """Claim up to `limit` due targets of the lane in one transaction; None if there are none.
+
+    What must not be sent any more is dropped; if nothing is left, the claim is empty and not kept.
+    """
     claim_id = _ids.next()
     with db.one_transaction():
-        targets = due_rows(Due(lane, limit), lambda due: transitions.claim(due, claim_id))
-        if not targets:
+        found = due_rows(Due(lane, limit), lambda due: transitions.claim(due, claim_id))
+        if not found:
             return None
-        ids = [target.id for target in targets]
-        ((taken_at,),) = db.rows(
-            _INSERT, [claim_id, lane, provider, worker_name(), ids, settings.CLAIM_LEASE]
-        )
+        targets = _without_dropped(claim_id, lane.partition(".")[0], found)
+        taken_at = _keep(claim_id, lane, provider, targets) if targets else clock.now()
     return Claim(
         id=claim_id,
         lane=lane,
         provider=provider,
         worker=worker_name(),
         targets=targets,
-        full=len(targets) >= limit,
+        full=len(found) >= limit,
         taken_at=taken_at,
+        dropped=len(found) - len(targets),
     )
 
 
+def _keep(claim_id: int, lane: str, provider: str, targets: list[Claimed]) -> datetime:
+    ids = [target.id for target in targets]
+    values = [claim_id, lane, provider, worker_name(), ids, settings.CLAIM_LEASE]
+    ((taken_at,),) = db.rows(_INSERT, values)
+    return cast(datetime, taken_at)
+
+
+def _without_dropped(claim_id: int, channel: str, targets: list[Claimed]) -> list[Claimed]:
+    """Settle what was suppressed, cancelled or expired since it was planned; the others."""
+    suppressed = suppression.among({(channel, target.address) for target in targets})
+    if not suppressed and not any(target.moot for target in targets):
+        return targets
+    ends = {target.id: _end(target, channel, suppressed) for target in targets}
+    transitions.settle(claim_id, [end for end in ends.values() if end])
+    return [target for target in targets if not ends[target.id]]
+
+
+_REASONS = {Status.EXPIRED: Reason.EXPIRES_AT, Status.CANCELLED: Reason.CANCELLED}
+
+
+def _end(target: Claimed, channel: str, suppressed: suppression.Found) -> Settled | None:
+    """How a target ends that must not be sent, else None."""
+    if target.moot:
+        status = Status(target.moot)
+        return Settled(target.id, status, _REASONS[status].value, None, target.attempts)
+    if suppression.holds(suppressed, target.organization_id, channel, target.address):
+        return Settled(target.id, Status.SKIPPED, Reason.SUPPRESSED.value, None, target.attempts)
+    return None
+
+
 def due_rows(due: Due, read: Callable[[Due], list[Claimed]]) -> list[Claimed]:
-    """Read due rows past the lane's watermark; from its start again when that yields too few."""
-    after, until = _watermarks.get(due.lane, (_START_OF_LANE, 0.0))
+    """Read due rows past the lane's marks; without them again when that yields too few."""
+    marks, until = _marks.get(due.lane, (NO_MARKS, 0.0))
     if until < time.monotonic():
-        after = _START_OF_LANE
-    found = read(Due(due.lane, due.limit, after))
-    if len(found) < due.limit and after != _START_OF_LANE:
+        marks, until = NO_MARKS, time.monotonic() + MARKS_SECONDS
+    found = read(Due(due.lane, due.limit, marks))
+    if len(found) < due.limit and marks != NO_MARKS:
         known = {row.id for row in found}  # rows that were only locked are found again
         found += [row for row in read(Due(due.lane, due.limit - len(found))) if row.id not in known]
-    _remember(due, found, after)
+    if len(found) < due.limit:
+        _marks.pop(due.lane, None)
+    else:
+        _marks[due.lane] = (due.marks_past((row.due, row.id) for row in found), until)
     return found
 
 
-def _remember(due: Due, found: list[Claimed], after: tuple[int, UUID]) -> None:
-    if len(found) < due.limit:
-        _watermarks.pop(due.lane, None)
-        return
-    oldest = sorted((row.due, row.id) for row in found)[: due.oldest]
-    _, until = _watermarks.get(due.lane, (None, 0.0))
-    if after == _START_OF_LANE:
-        until = time.monotonic() + WATERMARK_SECONDS
-    _watermarks[due.lane] = (oldest[-1], until)
-
-
-# The last check before a call: the claim is still ours, and each target still to be sent.
+# The last check before a call: the claim is still ours, and each target still to be sent. It is looked for
+# where the claim has put it: a row that was written to since is not there any more, and stays. OFFSET 0 is
+# one probe of the index per target, as in `suppression.among`.
 _START = """
 WITH started AS (
     UPDATE delivery_claim
@@ -131,10 +161,15 @@ WITH started AS (
     RETURNING id, call_started_at
 )
 SELECT started.call_started_at, ARRAY(
-    SELECT g.id FROM unnest(%b::uuid[]) AS g(id) WHERE NOT EXISTS (
+    SELECT g.id FROM unnest(%b::uuid[], %s::tid[]) AS g(id, place) WHERE NOT EXISTS (
         SELECT 1 FROM notifications_notificationtarget t
-        WHERE t.id = g.id AND t.claim_id = started.id AND t.status = 'sending'
-          AND (t.expires_at IS NULL OR t.expires_at > carillon_now())))
+        WHERE t.ctid = g.place AND t.id = g.id AND t.claim_id = started.id AND t.status = 'sending'
+          AND (t.expires_at IS NULL OR t.expires_at > carillon_now()) AND t.cancel_asked_at IS NULL
+          AND NOT EXISTS (
+              SELECT 1 FROM preferences_suppression s
+              WHERE s.address = t.address AND s.channel = t.channel
+                AND (s.organization_id IS NULL OR s.organization_id = t.organization_id)
+              OFFSET 0)))
 FROM started
 """
 
@@ -144,7 +179,10 @@ def start(claim: Claim, ids: Collection[UUID]) -> tuple[datetime, set[UUID]] | N
 
     None: the claim is no longer ours, so nothing may leave.
     """
-    found = db.rows(_START, [settings.CLAIM_LEASE, claim.id, sorted(ids)])
+    wanted = set(ids)
+    leaving = [target for target in claim.targets if target.id in wanted]
+    values = [[target.id for target in leaving], [target.place for target in leaving]]
+    found = db.rows(_START, [settings.CLAIM_LEASE, claim.id, *values])
     return (found[0][0], set(found[0][1])) if found else None
 
 

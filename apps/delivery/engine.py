@@ -39,12 +39,14 @@ def work(lane: str) -> int:
         return 0
     if claim.full:
         queues.ring_now(lane)  # before sending: so that every worker of the lane wakes
+    if not claim.targets:
+        return claim.dropped
     if adapter is None:
         nowhere = [_dead(target, Reason.NO_PROVIDER) for target in claim.targets]
         _End(claim, claim.taken_at, given_up=nowhere).settle([], last=True)
     else:
         _deliver(claim, adapter)
-    return len(claim.targets)
+    return len(claim.targets) + claim.dropped
 
 
 def _deliver(claim: Claim, adapter: Adapter) -> None:

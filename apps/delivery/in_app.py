@@ -8,9 +8,10 @@ from django.conf import settings
 
 from apps.delivery import claims
 from apps.notifications import contents, inbox, transitions
+from apps.notifications.due import Due
 from apps.notifications.statuses import Reason, Status
-from apps.notifications.transitions import Claimed, Due
-from project import clock, db, queues
+from apps.notifications.transitions import Claimed
+from project import db, queues
 
 
 def deliver(lane: str) -> int:
@@ -28,7 +29,7 @@ def deliver(lane: str) -> int:
 
 
 def _deliver(targets: list[Claimed]) -> dict[int, int]:
-    late = _too_late(targets)
+    late = {target.id for target in targets if target.moot == Status.EXPIRED}
     if late:
         transitions.expire(late)
     results: list[tuple[UUID, Status, str]] = []
@@ -43,10 +44,3 @@ def _deliver(targets: list[Claimed]) -> dict[int, int]:
     if results:
         transitions.deliver_in_app(results)  # after the inbox: summaries are locked last
     return heads
-
-
-def _too_late(targets: list[Claimed]) -> set[UUID]:
-    if all(target.expires_at is None for target in targets):
-        return set()
-    now = clock.now()
-    return {target.id for target in targets if target.expires_at is not None and target.expires_at <= now}

@@ -1,4 +1,4 @@
-"""The engine's own row: a claim."""
+"""The engine's own rows: claims, and what the providers reported."""
 
 from __future__ import annotations
 
@@ -35,6 +35,44 @@ class Claim(models.Model):
             models.Index(  # the sweeper: graces that are over
                 fields=["grace_until"], name="claim_grace", condition=Q(grace_until__isnull=False)
             ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Receipt(models.Model):
+    """One thing a provider reported of a message or of an address, written once however often it is told.
+
+    It waits while `due_at` is set; applying it clears that and says in `applied` what it did.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    provider = models.CharField(max_length=40)
+    event_id = models.CharField(max_length=200)  # the provider's own, the same for every repetition
+    kind = models.CharField(max_length=20)  # `ReceiptKind`
+    target_id = models.UUIDField(null=True)  # our reference as it came back, if it did
+    attempt_id = models.UUIDField(null=True)
+    provider_message_id = models.CharField(max_length=200, blank=True)
+    address = models.CharField(max_length=320, blank=True)
+    code = models.CharField(max_length=60, blank=True)
+    address_is_dead = models.BooleanField()
+    occurred_at = models.DateTimeField(null=True)  # by the provider's clock
+    raw = models.BinaryField()  # the report itself, as it was signed
+    received_at = models.DateTimeField(db_default=Now())
+    due_at = models.DateTimeField(null=True, db_default=Now())  # empty once it is applied
+    applied = models.CharField(max_length=20, blank=True)  # what it did: `apps.delivery.evidence.Effect`
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["provider", "event_id"], name="receipt_once")]
+        indexes = [
+            models.Index(  # applying
+                fields=["due_at", "id"], name="receipt_due", condition=Q(due_at__isnull=False)
+            ),
+            models.Index(  # the admin's page, and a settle that knows less than a receipt
+                fields=["target_id", "id"], name="receipt_of_target", condition=Q(target_id__isnull=False)
+            ),
+            models.Index(fields=["received_at"], name="receipt_age"),  # forgetting
         ]
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection
 
-from apps.delivery import retry
+from apps.delivery import addresses, receipts, retry
 from apps.delivery.claims import Claim
 from apps.delivery.providers import policy_of
 from apps.integrations.contract import (
@@ -26,7 +26,7 @@ from apps.integrations.contract import (
 from apps.notifications import transitions
 from apps.notifications.statuses import AttemptOutcome, Status
 from apps.notifications.transitions import Claimed, Settled
-from project import db, ids
+from project import alive, db, ids
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -55,9 +55,10 @@ class Ended(NamedTuple):
 # An attempt that was written off as unknown is corrected by a worker that was only slow.
 _RECORD = """
 INSERT INTO notifications_deliveryattempt AS a
-    (id, target_id, number, provider, worker, started_at, finished_at, outcome, code, provider_message_id)
+    (id, target_id, number, provider, worker, started_at, finished_at, outcome, unknown_at, code,
+     provider_message_id)
 SELECT id, target_id, number, %s, %s, started_at, CASE WHEN seen THEN carillon_now() END,
-       outcome, code, message_id
+       outcome, CASE WHEN outcome = 'unknown' THEN carillon_now() END, code, message_id
 FROM unnest(%b::uuid[], %b::uuid[], %b::smallint[], %b::timestamptz[], %b::boolean[], %b::text[], %b::text[],
             %b::text[]) AS g(id, target_id, number, started_at, seen, outcome, code, message_id)
 ON CONFLICT (id) DO UPDATE
@@ -70,8 +71,8 @@ WHERE a.outcome = 'unknown' AND excluded.outcome <> 'unknown'
 def settle(claim: Claim, ended: Sequence[Ended], *, given_up: Sequence[Settled] = ()) -> set[UUID]:
     """Write down how these attempts ended; `given_up` ended without one. The ids that ended unknown.
 
-    Inside the caller's transaction: attempts, targets, dead letters, summaries. The attempt is recorded even
-    where the target has moved on meanwhile, and a proof of acceptance moves it whatever has become of it.
+    Inside the caller's transaction: attempts, targets, dead letters, summaries, suppressions. The attempt is
+    recorded even where the target has moved on, and a proof of acceptance moves it whatever has become of it.
     """
     decide = _decider(claim)
     results = [decide(one) for one in ended]
@@ -80,8 +81,13 @@ def settle(claim: Claim, ended: Sequence[Ended], *, given_up: Sequence[Settled] 
     stayed = transitions.settle(claim.id, [*results, *given_up])
     late = [result.id for result in results if result.status is Status.SENT and result.id in stayed]
     if late:
-        transitions.accept(late)
-    return {result.id for result in results if result.status is Status.UNKNOWN}
+        transitions.prove(accepted=late)
+    unknown = {result.id: result.attempts for result in results if result.status is Status.UNKNOWN}
+    if unknown:  # a receipt may have come before: of a call that timed out it usually has
+        receipts.clear_unknown([ids.attempt_id(id, number) for id, number in unknown.items()])
+    refusals = ((one.target, one.outcome) for one in ended if isinstance(one.outcome, PermanentFailure))
+    addresses.refused(claim.channel, refusals)
+    return set(unknown)
 
 
 def _decider(claim: Claim) -> Callable[[Ended], Settled]:
@@ -100,14 +106,9 @@ def _decider(claim: Claim) -> Callable[[Ended], Settled]:
             chance=random.random(),  # noqa: S311  (jitter)
         )
         decision = retry.decide(one.outcome, standing, policy)
-        return Settled(target.id, decision.status, _text(decision.reason, 60), decision.at, one.number)
+        return Settled(target.id, decision.status, db.text(decision.reason, 60), decision.at, one.number)
 
     return decide
-
-
-def _text(value: str, most: int) -> str:
-    """What a vendor sent, as Postgres takes it: one message's odd code must not lose a batch's outcomes."""
-    return value.replace("\0", "")[:most]
 
 
 def _record(claim: Claim, ended: Sequence[Ended]) -> None:
@@ -124,8 +125,8 @@ def _record(claim: Claim, ended: Sequence[Ended]) -> None:
             [one.started_at for one in ordered],
             [one.seen for one in ordered],
             [_OUTCOMES[type(outcome)].value for outcome in outcomes],
-            [_text(getattr(outcome, "code", ""), 60) for outcome in outcomes],
-            [_text(getattr(outcome, "provider_message_id", ""), 200) for outcome in outcomes],
+            [db.text(getattr(outcome, "code", ""), 60) for outcome in outcomes],
+            [db.text(getattr(outcome, "provider_message_id", ""), 200) for outcome in outcomes],
         ],
     )
 
@@ -133,13 +134,15 @@ def _record(claim: Claim, ended: Sequence[Ended]) -> None:
 def until_committed(write: Callable[[], T]) -> T:
     """Run a transaction until it commits: the database may be restarting, or chose us in a deadlock.
 
-    What the provider answered is known only here, so there is nothing better to do than to insist.
+    What the provider answered is known only here, so there is nothing better to do than to insist, and not
+    to be taken for stuck meanwhile.
     """
-    for attempt in count():
-        try:
-            return write()
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("settle not committed yet", extra={"error": type(error).__name__})
-            connection.close()
-            time.sleep(min(2.0, 0.05 * 2 ** min(attempt, 10)))
+    with alive.holding_on():
+        for attempt in count():
+            try:
+                return write()
+            except (OperationalError, InterfaceError) as error:
+                logger.warning("settle not committed yet", extra={"error": type(error).__name__})
+                connection.close()
+                time.sleep(min(2.0, 0.05 * 2 ** min(attempt, 10)))
     raise AssertionError("count() has no end")

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 
-from apps.delivery import claims
+from apps.delivery import claims, receipts
 from apps.delivery.claims import Claim
 from apps.delivery.providers import policy_of
 from apps.delivery.retry import Decision, Standing, after_unknown
@@ -33,13 +33,14 @@ _CLAIMS_A_SWEEP = 400
 
 
 def sweep() -> None:
-    """Once over everything: holds, expiry, leases, graces, old keys; then the bells of all that is due."""
+    """Once over everything: holds, expiry, leases, graces, what is too old; then the bells of what is due."""
     for step, at_once, most in (
         (holds.release_due, _AT_ONCE, _ROWS_A_SWEEP),
         (expire_overdue, _AT_ONCE, _ROWS_A_SWEEP),
         (rescue_leases, _CLAIMS_AT_ONCE, _CLAIMS_A_SWEEP),
         (judge_unknown, _CLAIMS_AT_ONCE, _CLAIMS_A_SWEEP),
         (idempotency.forget_old, _AT_ONCE, _ROWS_A_SWEEP),
+        (receipts.forget_old, _AT_ONCE, _ROWS_A_SWEEP),
     ):
         try:
             _until_nothing_left(step, at_once, most)
@@ -77,7 +78,8 @@ WHERE lease_until < carillon_now() ORDER BY lease_until LIMIT %s FOR UPDATE SKIP
 """
 
 _OF_CLAIM = """
-SELECT t.id, t.notification_id, t.user_id, t.address, t.attempts, t.attempts_allowed, t.expires_at, 0
+SELECT t.id, t.notification_id, t.user_id, t.address, t.attempts, t.attempts_allowed, t.expires_at, 0,
+       t.organization_id
 FROM unnest(%b::uuid[]) AS g(id) JOIN notifications_notificationtarget t ON t.id = g.id
 WHERE t.claim_id = %s AND t.status = %s ORDER BY t.id
 """
@@ -158,9 +160,11 @@ SELECT l.lane FROM unnest(%b::text[]) AS l(lane) CROSS JOIN LATERAL (
     WHERE t.lane = l.lane AND t.next_attempt_at <= carillon_now() LIMIT 1
 ) due
 UNION ALL SELECT %s WHERE EXISTS (SELECT 1 FROM notifications_audiencechunk)
+UNION ALL SELECT %s WHERE EXISTS (SELECT 1 FROM delivery_receipt WHERE due_at <= carillon_now())
 """
 
 
 def due_lanes() -> list[str]:
-    """The lanes in which something could be claimed now."""
-    return [row[0] for row in db.rows(_DUE_LANES, [list(queues.DELIVERY_LANES), queues.PLANNING])]
+    """The lanes in which there is something to do now."""
+    lanes = [list(queues.DELIVERY_LANES), queues.PLANNING, queues.RECEIPTS]
+    return [row[0] for row in db.rows(_DUE_LANES, lanes)]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
@@ -111,3 +113,70 @@ class OneAtATime(Adapter):
                 group.append(told.get_nowait())
             left -= len(group)
             yield group
+
+
+class ReceiptKind(StrEnum):
+    """What a receipt tells: the vendors' words are mapped to these, what is new to us to OTHER."""
+
+    ACCEPTED = "accepted"  # the vendor has it (its word for queued, sent, deferred …): proof of acceptance
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"  # it never arrived, and will not
+    COMPLAINED = "complained"  # the person called it spam; which also proves that it arrived
+    OPTED_OUT = "opted_out"  # STOP, or an unsubscription kept by the vendor
+    OPTED_IN = "opted_in"  # START: lifts an opt-out
+    OPENED = "opened"
+    CLICKED = "clicked"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptEvent:
+    """One thing a vendor reports. Vendors repeat, reorder and delay them.
+
+    `event_id` is the same for every repetition of the same report, and no other's (200 characters at most).
+    `target` and `attempt` are our reference as it came back; None where the vendor carries none, as with a
+    STOP that answers no message in particular. `address` is normalised like a message's.
+    """
+
+    event_id: str
+    kind: ReceiptKind
+    target: UUID | None = None
+    attempt: UUID | None = None
+    provider_message_id: str = ""
+    address: str = ""
+    code: str = ""  # the vendor's reason, such as "550" or "30003"; 60 characters at most
+    address_is_dead: bool = False  # no message to this address ever will arrive: a hard bounce
+    occurred_at: datetime | None = None  # UTC; None where the vendor does not say
+    raw: bytes = b""  # the vendor's own report of this event, as it came
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedRequest:
+    """A vendor's request as it arrived. `url` is the public one, with its query; `headers` ignore case."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class BadSignature(Exception):
+    """The request does not come from the vendor, or is too old. Its text, for the log, says why."""
+
+
+class BadReceipt(Exception):
+    """The vendor signed something that cannot be read."""
+
+
+class Receiver(ABC):
+    """The receiving side of a vendor: pure, and it makes no calls."""
+
+    key: ClassVar[str]  # as the adapter's
+    channel: ClassVar[str]
+
+    @abstractmethod
+    def verify(self, request: ReceivedRequest) -> None:
+        """Return if the vendor has signed these very bytes. Raises BadSignature."""
+
+    @abstractmethod
+    def parse(self, request: ReceivedRequest) -> list[ReceiptEvent]:
+        """The events of a verified request, in their order. Raises BadReceipt."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from apps.integrations.contract import Adapter
+from apps.integrations.contract import Adapter, Receiver
 
 # Dotted paths, imported on first use: a worker of one channel does not pay for the SDKs of the others.
 ADAPTERS = {
@@ -13,14 +13,28 @@ ADAPTERS = {
     "smtp": "apps.integrations.smtp.adapter.SmtpAdapter",
     "twilio": "apps.integrations.twilio.adapter.TwilioAdapter",
 }
+# Those that report back what became of a message.
+RECEIVERS = {
+    "sendgrid": "apps.integrations.sendgrid.receipts.SendGridReceiver",
+    "twilio": "apps.integrations.twilio.receipts.TwilioReceiver",
+}
 
 
 def adapter_class(key: str) -> type[Adapter]:
     """The adapter's class. Raises KeyError for a key nobody registered."""
-    module, _, name = ADAPTERS[key].rpartition(".")
-    return getattr(import_module(module), name)  # type: ignore[no-any-return]
+    return _imported(ADAPTERS[key])  # type: ignore[no-any-return]
 
 
 def build(key: str, options: dict[str, Any]) -> Adapter:
     """An adapter from its settings (`PROVIDER_OPTIONS[key]`)."""
     return adapter_class(key)(**options)
+
+
+def receiver(key: str, options: dict[str, Any]) -> Receiver:
+    """A receiver from its settings (`RECEIPT_OPTIONS[key]`). Raises KeyError for one that reports nothing."""
+    return _imported(RECEIVERS[key])(**options)  # type: ignore[no-any-return]
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)

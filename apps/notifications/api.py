@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.notifications import intake, representations
+from apps.notifications import cancelling, intake, representations
 from apps.notifications.attempts import attempts_page
 from apps.notifications.caller import Caller, caller_of
 from apps.notifications.filters import NoFilters, NotificationFilters, TargetFilters, filters_of
@@ -26,6 +26,7 @@ from apps.notifications.models import Notification, NotificationTarget
 from apps.notifications.representations import (
     AcceptedOutput,
     AttemptOutput,
+    CancelOutput,
     NotificationDetail,
     TargetOutput,
 )
@@ -236,6 +237,30 @@ class NotificationView(_OfNotification):
         """
         row = self.find(request, id)
         return Response(representations.notification(row, representations.summaries([row])[row.id]))
+
+
+class NoInput(BaseModel):
+    """There is nothing to send."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CancelView(_OfNotification):
+    """Stops what can be stopped."""
+
+    scopes = {"POST": Scope.SEND}
+
+    @extend_schema(
+        operation_id="notifications_cancel", request=None, responses={200: CancelOutput, **PROBLEMS}
+    )
+    def post(self, request: Request, id: UUID) -> Response:
+        """Cancel whatever of the notification has not been sent; each target says what became of it.
+
+        Needs the scope `notifications:write`. May be repeated: it answers for what it then finds.
+        """
+        row = self.find(request, id)
+        body_of(NoInput, request)
+        return Response(representations.cancellation(cancelling.cancel(row.id)))
 
 
 class TargetsView(_OfNotification):

@@ -13,6 +13,7 @@ from apps.notifications import planning, transitions
 from apps.notifications.models import SUMMARY_ABOVE
 from apps.notifications.planning import Wish
 from apps.notifications.statuses import Status
+from apps.preferences import suppression
 from apps.users import people
 from project import clock, db, queues
 
@@ -63,6 +64,8 @@ def _plan(notification_id: UUID, user_ids: list[int]) -> set[str]:
     names = ("channels", "all_channels", "priority", "bulk", "scheduled_at", "expires_at", "max_attempts")
     ((id, organization_id, recipients, *values),) = db.rows(_WISH, [notification_id])
     wish = Wish(notification_id=id, organization_id=organization_id, **dict(zip(names, values, strict=True)))
-    targets = planning.plan(wish, people.reach(organization_id, ids=user_ids), clock.now())
+    reached = people.reach(organization_id, ids=user_ids)
+    suppressed = suppression.among(planning.addresses(wish.channels, reached))
+    targets = planning.plan(wish, reached, clock.now(), suppressed=suppressed)
     transitions.create(targets, summarised={id} if recipients * len(wish.channels) > SUMMARY_ABOVE else ())
     return {target.lane for target in targets if target.status is Status.QUEUED}

@@ -16,6 +16,7 @@ from apps.notifications.models import SUMMARY_ABOVE
 from apps.notifications.planning import Recipient, Wish
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Planned
+from apps.preferences import suppression
 from project import clock, db, ids, queues
 
 INLINE = 1_000  # recipients planned in the caller's transaction; more are planned by workers, in chunks
@@ -62,9 +63,11 @@ class Accepted:
 
 
 def accept(orders: Sequence[tuple[Order, Sequence[Recipient]]], now: datetime) -> list[Accepted]:
-    """Write notifications and their targets, in the caller's transaction: two statements for any number, and
-    two more where there are big ones. now: the transaction's time."""
-    accepted = [_accepted(order, people, now) for order, people in orders]
+    """Write notifications and their targets, in the caller's transaction: two statements for any number, one
+    more to ask for suppressed addresses and two where there are big ones. now: the transaction's time."""
+    addresses = [planning.addresses(order.channels, people) for order, people in orders]
+    suppressed = suppression.among(set().union(*addresses))
+    accepted = [_accepted(order, people, now, suppressed) for order, people in orders]
     big = _insert(accepted)
     transitions.create([target for one in accepted for target in one.targets], summarised=big)
     return accepted
@@ -110,10 +113,12 @@ def is_bulk(order: Order, recipients: int) -> bool:
     return recipients * len(order.channels) > INLINE and not order.keep_lane
 
 
-def _accepted(order: Order, people: Sequence[Recipient], now: datetime) -> Accepted:
+def _accepted(
+    order: Order, people: Sequence[Recipient], now: datetime, suppressed: suppression.Found
+) -> Accepted:
     id = ids.uuid7()
     wish = wish_of(id, order, recipients=len(people))
-    targets = planning.plan(wish, people, now)
+    targets = planning.plan(wish, people, now, suppressed=suppressed)
     return Accepted(id=id, order=order, created_at=now, recipients=len(people), targets=targets)
 
 

@@ -27,7 +27,7 @@ def _soft_key(to: type[models.Model] | str, **options: Any) -> Any:
 
 
 class Notification(models.Model):
-    """One accepted request. Immutable: where it stands is a summary of its targets."""
+    """One accepted request. Where it stands is a summary of its targets; only `cancelled_at` changes."""
 
     id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
     organization = models.ForeignKey(Organization, models.PROTECT, db_index=False)
@@ -48,6 +48,7 @@ class Notification(models.Model):
     related_id = models.CharField(max_length=200, blank=True)
     metadata = models.JSONField(default=dict)
     recipient_count = models.IntegerField()  # people asked for
+    cancelled_at = models.DateTimeField(null=True)  # when that was first asked for
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -93,6 +94,7 @@ class NotificationTarget(models.Model):
     clicked_at = models.DateTimeField(null=True)
     archived_at = models.DateTimeField(null=True)
     complained_at = models.DateTimeField(null=True)
+    cancel_asked_at = models.DateTimeField(null=True)  # while a call may be under way: do not repeat it
 
     class Meta:
         indexes = [
@@ -145,6 +147,7 @@ class DeliveryAttempt(models.Model):
     started_at = models.DateTimeField()  # when the call was about to start; committed before it did
     finished_at = models.DateTimeField(null=True)  # empty if nobody lived to see the end
     outcome = models.CharField(max_length=20)  # `AttemptOutcome`
+    unknown_at = models.DateTimeField(null=True)  # when that became unknown; stays, whatever is proven later
     code = models.CharField(max_length=60, blank=True)
     provider_message_id = models.CharField(max_length=200, blank=True)
 
@@ -208,6 +211,9 @@ class AudienceChunk(models.Model):
     id = models.BigAutoField(primary_key=True)
     notification = _soft_key(Notification)
     user_ids = ArrayField(models.BigIntegerField())
+
+    class Meta:
+        indexes = [models.Index(fields=["notification"], name="chunk_of_notification")]  # its cancellation
 
     def __str__(self) -> str:
         return str(self.id)

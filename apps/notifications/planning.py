@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from apps.notifications.statuses import Reason, Status
 from apps.notifications.transitions import Planned
+from apps.preferences import suppression
 from apps.users.people import Person, Reach
 from project import ids
 from project.queues import lane_of
@@ -31,11 +32,24 @@ class Wish:
     max_attempts: int
 
 
-def plan(wish: Wish, people: Iterable[Recipient], now: datetime) -> list[Planned]:
-    """One target per person and channel."""
+def plan(
+    wish: Wish, people: Iterable[Recipient], now: datetime, *, suppressed: suppression.Found = frozenset()
+) -> list[Planned]:
+    """One target per person and channel. suppressed: what is, of their `addresses`."""
     wanted = [(person, channel) for person in people for channel in _channels(wish, person)]
     made = ids.target_ids(len(wanted))
-    return [_target(wish, id, *one, now) for id, one in zip(made, wanted, strict=True)]
+    return [_target(wish, id, *one, now, suppressed=suppressed) for id, one in zip(made, wanted, strict=True)]
+
+
+def addresses(channels: Collection[str], people: Iterable[Recipient]) -> set[tuple[str, str]]:
+    """Where these people are reached by a provider: each (channel, address) that may be suppressed."""
+    by_provider = [channel for channel in channels if channel != "in_app"]
+    return {
+        (channel, address)
+        for person in people
+        for channel in by_provider
+        if (address := address_of(channel, person))
+    }
 
 
 def address_of(channel: str, person: Recipient) -> str:
@@ -52,9 +66,12 @@ def _channels(wish: Wish, person: Recipient) -> Sequence[str]:
     return reachable or wish.channels  # nowhere: each says so
 
 
-def _target(wish: Wish, id: UUID, person: Recipient, channel: str, now: datetime) -> Planned:
+def _target(
+    wish: Wish, id: UUID, person: Recipient, channel: str, now: datetime, *, suppressed: suppression.Found
+) -> Planned:
     address = address_of(channel, person)
-    status, reason, at = _decision(wish, person, address, now)
+    stopped = bool(suppressed) and suppression.holds(suppressed, wish.organization_id, channel, address)
+    status, reason, at = _decision(wish, person, address, now, suppressed=stopped)
     return Planned(
         id=id,
         notification_id=wish.notification_id,
@@ -74,11 +91,13 @@ def _target(wish: Wish, id: UUID, person: Recipient, channel: str, now: datetime
 _Decision = tuple[Status, str, datetime | None]
 
 
-def _decision(wish: Wish, person: Recipient, address: str, now: datetime) -> _Decision:
+def _decision(wish: Wish, person: Recipient, address: str, now: datetime, *, suppressed: bool) -> _Decision:
     if not person.is_active:
         return Status.SKIPPED, Reason.INACTIVE.value, None
     if not address:
         return Status.SKIPPED, Reason.NO_ADDRESS.value, None
+    if suppressed:
+        return Status.SKIPPED, Reason.SUPPRESSED.value, None
     if wish.scheduled_at is not None and wish.scheduled_at > now:
         return Status.HELD, Reason.SCHEDULED.value, wish.scheduled_at
     return Status.QUEUED, "", now

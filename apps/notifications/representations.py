@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from apps.notifications.cancelling import Cancellation, CancelResult
 from apps.notifications.consequences import COUNTED
 from apps.notifications.intake import Accepted
 from apps.notifications.models import SUMMARY_ABOVE, DeliveryAttempt, Notification, NotificationTarget
@@ -56,8 +57,9 @@ class NotificationOutput(BaseModel):
 
 
 class NotificationDetail(NotificationOutput):
-    """A notification and where its targets stand."""
+    """A notification and where its targets stand. `cancelled_at`: when that was first asked for."""
 
+    cancelled_at: datetime | None
     summary: Summary
 
 
@@ -79,7 +81,11 @@ class AcceptedOutput(NotificationOutput):
 
 
 class TargetOutput(BaseModel):
-    """One recipient × channel × address."""
+    """One recipient × channel × address.
+
+    `opened_at`, `clicked_at`, `complained_at` and `bounced_at` are when it first happened, says the provider.
+    They stand beside the status: only a bounce changes it, to `failed`, where nothing proves that it arrived.
+    """
 
     id: UUID
     user: int
@@ -96,10 +102,17 @@ class TargetOutput(BaseModel):
     sent_at: datetime | None
     delivered_at: datetime | None
     settled_at: datetime | None
+    bounced_at: datetime | None
+    opened_at: datetime | None
+    clicked_at: datetime | None
+    complained_at: datetime | None
 
 
 class AttemptOutput(BaseModel):
-    """One call to one provider. `finished_at` is null if nobody lived to see its end."""
+    """One call to one provider. `finished_at` is null if nobody lived to see its end.
+
+    `unknown_at`: when it became unknown how it ended. It stays when a receipt tells later.
+    """
 
     id: UUID
     target: UUID
@@ -108,8 +121,47 @@ class AttemptOutput(BaseModel):
     started_at: datetime
     finished_at: datetime | None
     outcome: str
+    unknown_at: datetime | None
     code: str | None
     provider_message_id: str | None
+
+
+class CancelCounts(BaseModel):
+    """How many targets there are of each result."""
+
+    cancelled: int
+    in_flight: int
+    in_flight_unknown: int
+    too_late: int
+    already: int
+
+
+class CancelledTarget(BaseModel):
+    """What the cancellation found of one target, and the status it left it in.
+
+    `cancelled`: it will not be sent. `in_flight`: a call may be under way; whatever comes of it, it is not
+    repeated. `in_flight_unknown`: cancelled, but an earlier call may have reached them. `too_late`: sent or
+    delivered. `already`: ended otherwise before.
+    """
+
+    id: UUID
+    user: int
+    channel: str
+    status: Status
+    result: CancelResult
+
+
+class CancelOutput(BaseModel):
+    """The answer to a cancellation. `unplanned`: people for whom nothing was planned yet, and will not be.
+
+    `counts` is of all targets; `targets` are the first 1,000, the rest are in the list of targets.
+    """
+
+    id: UUID
+    cancelled_at: datetime
+    unplanned: int
+    counts: CancelCounts
+    targets: list[CancelledTarget]
 
 
 def accepted(one: Accepted) -> dict[str, Any]:
@@ -149,7 +201,19 @@ def notification(row: Notification, summary: dict[str, Any]) -> dict[str, Any]:
         "metadata": _json(row.metadata),
         "recipients": row.recipient_count,
         "created_at": row.created_at,
+        "cancelled_at": row.cancelled_at,
         "summary": summary,
+    }
+
+
+def cancellation(done: Cancellation) -> dict[str, Any]:
+    """`CancelOutput`."""
+    return {
+        "id": done.id,
+        "cancelled_at": done.cancelled_at,
+        "unplanned": done.unplanned,
+        "counts": {result.value: done.counts[result] for result in CancelResult},
+        "targets": [one._asdict() for one in done.targets],
     }
 
 
@@ -173,6 +237,7 @@ def attempt(row: DeliveryAttempt) -> dict[str, Any]:
         "started_at": row.started_at,
         "finished_at": row.finished_at,
         "outcome": row.outcome,
+        "unknown_at": row.unknown_at,
         "code": row.code or None,
         "provider_message_id": row.provider_message_id or None,
     }

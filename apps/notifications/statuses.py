@@ -45,11 +45,12 @@ class AttemptOutcome(models.TextChoices):
 
 
 class Reason(models.TextChoices):
-    """Why a target is held, skipped, expired or dead, where it is our decision and not a provider's code."""
+    """Why a target is held or has ended, where it is ours to say and not a provider's code."""
 
     SCHEDULED = "scheduled", "waits for the time asked for"
     NO_ADDRESS = "no_address", "the person has no address for this channel"
     INACTIVE = "inactive", "the person is deactivated"
+    SUPPRESSED = "suppressed", "the address is suppressed: it is dead, or its owner wants nothing more"
     EXPIRES_AT = "expires_at", "too late to be useful"
     CANCELLED = "cancelled", "cancelled by request"
     ATTEMPTS_USED_UP = "attempts_used_up", "every allowed attempt failed"
@@ -57,3 +58,4 @@ class Reason(models.TextChoices):
     UNKNOWN_OUTCOME = "unknown_outcome", "it may have been sent; repeating it is a person's decision"
     RENDERING = "rendering", "the template could not be rendered"
     NO_PROVIDER = "no_provider", "no provider is configured for this channel"
+    BOUNCED = "bounced", "the provider reported that it never arrived"

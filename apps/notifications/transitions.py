@@ -10,14 +10,15 @@ Rows are locked in the order of their ids, then the summaries, last, in the orde
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from apps.notifications import consequences
+from apps.notifications.due import DUE, Due
 from apps.notifications.statuses import Reason, Status
 from project import db
 
@@ -30,13 +31,16 @@ MOVES: dict[str, tuple[tuple[Status | None, ...], tuple[Status, ...]]] = {
     "hold": ((S.HELD,), (S.HELD,)),
     "claim": ((S.QUEUED, S.RETRYING), (S.SENDING,)),
     "give_back": ((S.SENDING,), (S.QUEUED,)),
-    "settle": ((S.SENDING,), (S.SENT, S.RETRYING, S.FAILED, S.DEAD, S.UNKNOWN)),
-    "accept": ((S.SENDING, S.RETRYING, S.UNKNOWN, S.DEAD), (S.SENT,)),
+    "settle": (
+        (S.SENDING,),
+        (S.SENT, S.RETRYING, S.FAILED, S.DEAD, S.UNKNOWN, S.SKIPPED, S.EXPIRED, S.CANCELLED),
+    ),
+    "accept": ((S.SENDING, S.RETRYING, S.UNKNOWN, S.DEAD, S.FAILED), (S.SENT,)),
     "repeat_unknown": ((S.UNKNOWN,), (S.RETRYING,)),
     "bury_unknown": ((S.UNKNOWN,), (S.DEAD,)),
-    "deliver": ((S.SENDING, S.SENT, S.RETRYING, S.UNKNOWN, S.DEAD), (S.DELIVERED,)),
+    "deliver": ((S.SENDING, S.SENT, S.RETRYING, S.UNKNOWN, S.DEAD, S.FAILED), (S.DELIVERED,)),
     "deliver_in_app": ((S.QUEUED, S.RETRYING), (S.DELIVERED, S.DEAD)),
-    "bounce": ((S.SENT, S.UNKNOWN), (S.FAILED,)),
+    "bounce": ((S.SENDING, S.SENT, S.RETRYING, S.UNKNOWN, S.DEAD, S.FAILED), (S.FAILED,)),
     "cancel": ((S.QUEUED, S.HELD, S.RETRYING, S.UNKNOWN), (S.CANCELLED,)),
     "expire": ((S.QUEUED, S.HELD, S.RETRYING, S.UNKNOWN), (S.EXPIRED,)),
     "skip": ((S.QUEUED, S.HELD, S.RETRYING, S.UNKNOWN), (S.SKIPPED,)),
@@ -75,6 +79,9 @@ class Claimed(NamedTuple):
     attempts_allowed: int
     expires_at: datetime | None
     due: int  # when it was to be sent: microseconds since 1970 UTC (a datetime would cost 6 µs each)
+    organization_id: int
+    moot: str | None = None  # what it has to become instead of being sent: expired, cancelled
+    place: str = ""  # of the row as the claim wrote it (its ctid)
 
 
 class Settled(NamedTuple):
@@ -139,56 +146,17 @@ def create(targets: Sequence[Planned], *, summarised: Collection[UUID]) -> None:
     consequences.summarise((t.notification_id, None, t.status.value) for t in counted)
 
 
-# The oldest due rows, and a fifth from the newest: so that what has just come due (a retry, a small
-# notification in a lane that a big one fills) does not wait for all that came before it.
-_MICROSECONDS = "(extract(epoch FROM next_attempt_at) * 1000000)::bigint"
-_DUE = f"""
-head AS MATERIALIZED (
-    SELECT id, {_MICROSECONDS} AS due FROM {_TARGET}
-    WHERE lane = %(lane)s AND next_attempt_at <= carillon_now()
-      AND (next_attempt_at, id) > ('epoch'::timestamptz + %(after)s * interval '1us', %(after_id)s::uuid)
-    ORDER BY next_attempt_at, id LIMIT %(oldest)s FOR UPDATE SKIP LOCKED
-), tail AS MATERIALIZED (
-    SELECT id, {_MICROSECONDS} AS due FROM {_TARGET}
-    WHERE lane = %(lane)s AND next_attempt_at <= carillon_now()
-    ORDER BY next_attempt_at DESC, id DESC LIMIT %(newest)s FOR UPDATE SKIP LOCKED
-), picked AS MATERIALIZED (SELECT id, due FROM head UNION SELECT id, due FROM tail)"""
-
 _CLAIMED = """t.id, t.notification_id, t.user_id, t.address, t.attempts, t.attempts_allowed, t.expires_at,
-          picked.due"""
+          picked.due, t.organization_id, CASE WHEN t.cancel_asked_at IS NOT NULL THEN 'cancelled'
+          WHEN t.expires_at IS NOT NULL AND t.expires_at <= carillon_now() THEN 'expired' END, t.ctid"""
 
 _CLAIM = f"""
-WITH {_DUE}
+WITH {DUE}
 UPDATE {_TARGET} t
 SET status = 'sending', claim_id = %(claim)s, next_attempt_at = NULL
-FROM picked WHERE t.id = picked.id AND t.status IN ('queued', 'retrying')
+FROM picked WHERE t.ctid = picked.place AND t.status IN ('queued', 'retrying')
 RETURNING {_CLAIMED}
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """Which due rows to take: the lane, how many, and the key after which to look (a watermark)."""
-
-    lane: str
-    limit: int
-    after: tuple[int, UUID] = (0, UUID(int=0))  # `Claimed.due` and id
-
-    @property
-    def oldest(self) -> int:
-        """How many from the oldest; the rest from the newest."""
-        return self.limit - self.limit // 5
-
-    def parameters(self) -> dict[str, object]:
-        after, after_id = self.after
-        newest = self.limit - self.oldest
-        return {
-            "lane": self.lane,
-            "oldest": self.oldest,
-            "newest": newest,
-            "after": after,
-            "after_id": after_id,
-        }
 
 
 def claim(due: Due, claim_id: int) -> list[Claimed]:
@@ -198,26 +166,30 @@ def claim(due: Due, claim_id: int) -> list[Claimed]:
 
 # The join runs over the given rows in their order, each by primary key: locks come in id order. What moved is
 # counted here too: half of a settle's price was in telling Python of rows that had moved as they should.
+# A retry of what was asked to be cancelled is due at once: the next claim does it.
 _SETTLE = f"""
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest(%(ids)b::uuid[], %(statuses)b::text[], %(reasons)b::text[], %(ats)b::timestamptz[],
                          %(attempts)b::smallint[]) AS g(id, status, reason, at, attempts)
 ), moved AS (
     UPDATE {_TARGET} t
-    SET status = g.status, reason = g.reason, next_attempt_at = g.at, attempts = g.attempts,
+    SET status = g.status, reason = g.reason, attempts = g.attempts,
+        next_attempt_at = CASE WHEN t.cancel_asked_at IS NULL THEN g.at
+                               WHEN g.at IS NOT NULL THEN carillon_now() END,
         claim_id = CASE WHEN g.status = 'unknown' THEN t.claim_id END,
         sent_at = CASE WHEN g.status = 'sent' THEN carillon_now() END,
-        settled_at = CASE WHEN g.status IN ('sent', 'failed', 'dead') THEN carillon_now() END
+        settled_at = CASE WHEN g.status NOT IN ('retrying', 'unknown') THEN carillon_now() END
     FROM given g
     WHERE t.id = g.id AND t.status = 'sending' AND t.claim_id = %(claim)s
     RETURNING t.id, t.notification_id, t.status
-), {consequences.summed("sent", "failed", "dead")}
+), {consequences.summed("sent", "failed", "dead", "skipped", "expired", "cancelled")}
 SELECT id FROM given WHERE id NOT IN (SELECT id FROM moved)
 """
 
 
 def settle(claim_id: int, results: Sequence[Settled]) -> set[UUID]:
-    """sending → sent, retrying, failed, dead or unknown: how the claim's attempts ended.
+    """sending → sent, retrying, failed, dead or unknown: how the claim's attempts ended; or, without one,
+    → skipped, expired or cancelled: what the claim found in its own transaction must not be sent.
 
     Returns the ids that did not move: they are no longer this claim's.
     """
@@ -239,13 +211,20 @@ def settle(claim_id: int, results: Sequence[Settled]) -> set[UUID]:
 _by_id = attrgetter("id")
 
 
-def _done(moved: list[Moved]) -> list[Moved]:
+def _summarised(moved: list[Moved]) -> list[Moved]:
     consequences.summarise((move.notification_id, move.old, move.new) for move in moved)
     return moved
 
 
 def _move(name: str, ids: Iterable[UUID], sets: str, *, where: str = "", **parameters: object) -> list[Moved]:
-    """The statement of every move off the hot path. Rows that no source state fits stay as they are."""
+    """The statement of every move off the hot path, and the summaries."""
+    return _summarised(_moved(name, ids, sets, where=where, **parameters))
+
+
+def _moved(
+    name: str, ids: Iterable[UUID], sets: str, *, where: str = "", **parameters: object
+) -> list[Moved]:
+    """Rows that no source state fits stay as they are."""
     sources, (target, *_) = MOVES[name]
     sql = f"""
     WITH old AS MATERIALIZED (
@@ -262,7 +241,7 @@ def _move(name: str, ids: Iterable[UUID], sets: str, *, where: str = "", **param
         "sources": [source.value for source in sources if source],
         "target": target.value,
     }
-    return _done([Moved(*row) for row in db.rows(sql, values | parameters)])
+    return [Moved(*row) for row in db.rows(sql, values | parameters)]
 
 
 _QUEUED_NOW = "next_attempt_at = carillon_now(), held_until = NULL, claim_id = NULL, settled_at = NULL"
@@ -284,10 +263,36 @@ def give_back(ids: Iterable[UUID], claim_id: int) -> list[Moved]:
     return _move("give_back", ids, _QUEUED_NOW, where="AND claim_id = %(claim)s", claim=claim_id)
 
 
-def accept(ids: Iterable[UUID]) -> list[Moved]:
-    """→ sent: the provider did accept it, learned late. Closes an open dead letter."""
-    moved = _move("accept", ids, f"{_SETTLED_NOW}, reason = '', sent_at = carillon_now()")
-    consequences.close_dead_letters(moved, "accepted")
+# Each proves that the provider took it, so that an attempt was made: a receipt may overtake the settle.
+_TAKEN = f"""{_SETTLED_NOW}, sent_at = coalesce(t.sent_at, carillon_now()),
+    attempts = t.attempts + (old.status = 'sending')::int"""
+_NOT_BOUNCED = "AND (status <> 'failed' OR bounced_at IS NULL)"  # of a bounced one it is no news
+_BOUNCED = """bounced_at = coalesce(t.bounced_at, carillon_now()),
+    reason = (%(reasons)b::text[])[array_position(%(ids)b::uuid[], t.id)]"""
+
+
+def prove(
+    *,
+    accepted: Iterable[UUID] = (),
+    delivered: Iterable[UUID] = (),
+    bounced: Mapping[UUID, str] | None = None,
+) -> list[Moved]:
+    """accept (→ sent), deliver, bounce (→ failed, each with its reason): proof counts however late it comes.
+
+    Closes open dead letters. Whoever proves more than one of these holds the locks of all their targets.
+    """
+    reasons = bounced or {}
+    return _summarised(
+        _proven("accept", "accepted", accepted, f"{_TAKEN}, reason = ''", where=_NOT_BOUNCED)
+        + _proven("deliver", "delivered", delivered, f"{_TAKEN}, reason = '', delivered_at = carillon_now()")
+        + _proven("bounce", "bounced", reasons, f"{_TAKEN}, {_BOUNCED}", reasons=[*reasons.values()])
+    )
+
+
+def _proven(name: str, proof: str, ids: Iterable[UUID], sets: str, **more: Any) -> list[Moved]:
+    given = list(ids)
+    moved = _moved(name, given, sets, **more) if given else []
+    consequences.close_dead_letters(moved, proof)
     return moved
 
 
@@ -302,19 +307,6 @@ def bury_unknown(ids: Iterable[UUID], *, reason: str) -> list[Moved]:
     moved = _move("bury_unknown", ids, f"{_SETTLED_NOW}, reason = %(reason)s", reason=reason)
     consequences.open_dead_letters({move.id: reason for move in moved})
     return moved
-
-
-def deliver(ids: Iterable[UUID]) -> list[Moved]:
-    """→ delivered: a receipt proves it. May overtake `sent`; closes an open dead letter."""
-    moved = _move("deliver", ids, f"{_SETTLED_NOW}, reason = '', delivered_at = carillon_now()")
-    consequences.close_dead_letters(moved, "delivered")
-    return moved
-
-
-def bounce(ids: Iterable[UUID], *, reason: str) -> list[Moved]:
-    """sent, unknown → failed: a receipt says that it never arrived."""
-    sets = f"{_SETTLED_NOW}, bounced_at = carillon_now(), reason = %(reason)s"
-    return _move("bounce", ids, sets, reason=reason)
 
 
 def cancel(ids: Iterable[UUID]) -> list[Moved]:
@@ -334,7 +326,7 @@ def skip(ids: Iterable[UUID], *, reason: str) -> list[Moved]:
 
 def redrive(ids: Iterable[UUID], *, more_attempts: int, by: int | None) -> list[Moved]:
     """failed, dead → queued: a person tries again. Attempts never fall; what is allowed rises."""
-    sets = f"""{_QUEUED_NOW}, reason = '', sent_at = NULL,
+    sets = f"""{_QUEUED_NOW}, reason = '', sent_at = NULL, cancel_asked_at = NULL,
     attempts_allowed = greatest(attempts_allowed, least(attempts + %(more)s, 255))"""
     moved = _move("redrive", ids, sets, where="AND attempts < 255", more=more_attempts)
     consequences.close_dead_letters(moved, "re-driven", by)
@@ -342,9 +334,9 @@ def redrive(ids: Iterable[UUID], *, more_attempts: int, by: int | None) -> list[
 
 
 _LOCK_DUE = f"""
-WITH {_DUE}
+WITH {DUE}
 SELECT {_CLAIMED}
-FROM picked JOIN {_TARGET} t ON t.id = picked.id WHERE t.status IN ('queued', 'retrying')
+FROM picked JOIN {_TARGET} t ON t.ctid = picked.place WHERE t.status IN ('queued', 'retrying')
 """
 
 _DELIVER_IN_APP = f"""

@@ -9,6 +9,7 @@ urlpatterns = [
     path("notifications/", api.NotificationsView.as_view()),
     path("notifications/bulk/", api.BulkView.as_view()),
     path("notifications/<uuid:id>/", api.NotificationView.as_view()),
+    path("notifications/<uuid:id>/cancel/", api.CancelView.as_view()),
     path("notifications/<uuid:id>/targets/", api.TargetsView.as_view()),
     path("notifications/<uuid:id>/attempts/", api.AttemptsView.as_view()),
     path("inbox/", InboxView.as_view()),

@@ -23,9 +23,8 @@ from pathlib import Path
 from project.dev import demo, servers
 from project.dev.demo import Delivery, Demo
 from project.dev.machine import make_folder
-from project.dev.processes import SLOWEST_START, Processes, free_port, simulated
+from project.dev.processes import SLOWEST_START, Processes, free_port, simulated, turn_receipts_on
 
-GROUPS = {"critical": 1, "in_app": 1, "email": 1, "sms": 1, "planning": 1, "control": 1}  # processes of each
 PAUSE = 1.0  # seconds between looks at the processes, and before one that has ended is started again
 
 
@@ -77,13 +76,15 @@ def _run(options: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _everything() -> Iterator[tuple[Processes, Demo, str]]:
     """All our processes, ready, and what the demo calls with, and the simulator's URL."""
+    from project import queues
+
     folder = make_folder(servers.default_data("demo"))
     port = int(os.environ.get("PORT") or 8000)
     api, sockets, simulator, smtp = (_port(port + offset) for offset in range(4))
     os.environ.setdefault("DEBUG", "1")
     os.environ.setdefault("LOG_LEVEL", "WARNING")
     os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
-    os.environ.update(simulated(simulator, smtp))
+    os.environ.update(simulated(simulator, smtp, f"http://127.0.0.1:{api}"))
     processes = Processes(folder / "logs", {})
     try:
         processes.sockets(sockets)  # while we import what the others need, these import what only they do
@@ -91,14 +92,15 @@ def _everything() -> Iterator[tuple[Processes, Demo, str]]:
         key, user_id = _django(folder)
         processes.by_fork = True
         processes.api(api)
-        for group, concurrency in GROUPS.items():
-            processes.worker(group, concurrency=concurrency)
+        for group in queues.WORKER_GROUPS:
+            processes.worker(group)
         processes.beat()
         running = Demo(f"http://127.0.0.1:{api}", f"http://127.0.0.1:{sockets}", key, user_id)
         processes.wait_for(f"{running.api}/api/tokens/", "api")
         processes.wait_for(f"{running.sockets}/", "sockets")
         processes.wait_for(f"http://127.0.0.1:{simulator}/counts", "simulator")
         _wait_for_workers()
+        turn_receipts_on(simulator, running.api)
         yield processes, running, f"http://127.0.0.1:{simulator}"
     finally:
         processes.stop()
@@ -187,10 +189,20 @@ Ctrl-C stops everything; the data stays for the next time.""")
 
 
 def _watch(processes: Processes) -> None:
-    """Until interrupted: start again whatever has ended by itself."""
+    """Until interrupted: start again whatever has ended by itself, or is stuck."""
     while True:
         time.sleep(PAUSE)
-        if (name := processes.ended()) is not None:
-            print(f"{name} has ended; it is started again. Its log ends:")
-            print(processes.log(name, characters=1_000))
-            processes.restart(name)
+        look_after(processes)
+
+
+def look_after(processes: Processes) -> None:
+    """Start one again that has ended or is stuck, if there is such a one, and say so."""
+    if (name := processes.ended()) is not None:
+        happened = "has ended; it is"
+    elif (name := processes.stuck()) is not None:
+        happened = "hears no messages any more; it is killed and"
+    else:
+        return
+    print(f"{name} {happened} started again. Its log ends:")
+    print(processes.log(name, characters=1_000))
+    processes.restart(name)

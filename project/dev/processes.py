@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import socket
@@ -12,6 +14,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from project import alive
 from project.dev.forks import Fork, fork
 from project.dev.machine import REPOSITORY, Process, end, spawn
 
@@ -23,6 +26,25 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class _Pulse:
+    """Whether a worker's file goes on changing, by a clock that stands still while the machine sleeps."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.begin()
+
+    def begin(self) -> None:
+        self.file.unlink(missing_ok=True)
+        self._last = 0.0
+        self._since = time.monotonic()
+
+    def has_stopped(self, after: float) -> bool:
+        now, last = time.monotonic(), self.file.stat().st_mtime if self.file.exists() else 0.0
+        if last != self._last:
+            self._last, self._since = last, now
+        return now - self._since > (after if last else max(after, SLOWEST_START))
 
 
 class Processes:
@@ -38,11 +60,15 @@ class Processes:
         self.by_fork = False
         self.running: dict[str, Process | Fork] = {}
         self._commands: dict[str, tuple[str, ...]] = {}
+        self._pulses: dict[str, _Pulse] = {}  # of the workers
 
     def start(self, name: str, *arguments: str | Path) -> Process | Fork:
         """Run this Python with the arguments, under a name."""
         command = self._commands[name] = tuple(map(str, arguments))
         environ = self._environ | {"ROLE": name}
+        if pulse := self._pulses.get(name):
+            pulse.begin()
+            environ["ALIVE_FILE"] = str(pulse.file)
         with (self._logs / f"{name}.log").open("ab") as log:
             self.running[name] = (
                 fork(command, environ=environ, log=log.fileno())
@@ -52,7 +78,9 @@ class Processes:
         return self.running[name]
 
     def restart(self, name: str) -> None:
-        """Start again one that has ended, with the arguments it had."""
+        """Start one again, with the arguments it had. If it still runs it is stuck: it would not listen."""
+        if self.running[name].poll() is None:
+            self.kill(name)
         self.start(name, *self._commands[name])
 
     def manage(self, *arguments: str) -> None:
@@ -62,8 +90,11 @@ class Processes:
             raise RuntimeError(f"manage.py {' '.join(arguments)}:\n{self.log('manage')}")
         del self.running["manage"]
 
-    def worker(self, group: str, *, concurrency: int = 1) -> Process | Fork:
-        return self.start(group, "manage.py", "worker", group, f"--concurrency={concurrency}")
+    def worker(self, group: str, *launcher: str, concurrency: int = 1) -> Process | Fork:
+        """A worker of the group, by the launcher (arguments of Python's) if one is given."""
+        self._pulses[group] = _Pulse(self._logs.absolute() / f"{group}.alive")
+        command = (*launcher, "manage.py", "worker", group, f"--concurrency={concurrency}")
+        return self.start(group, *command)
 
     def beat(self) -> Process | Fork:
         return self.start("beat", "-m", "celery", "-A", "project.celery", "beat", "--loglevel=WARNING")
@@ -91,9 +122,26 @@ class Processes:
         for name in chosen:
             end(self.running.pop(name), signal.SIGTERM, seconds=15)
 
+    def kill(self, name: str) -> None:
+        """kill -9, with its children."""
+        process = self.running.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
     def ended(self) -> str | None:
         """The name of one that has ended although nobody stopped it."""
         return next((name for name, process in self.running.items() if process.poll() is not None), None)
+
+    def stuck(self) -> str | None:
+        """The name of a running worker whose canary has not come through for WORKER_STUCK_AFTER seconds.
+
+        It has SLOWEST_START for its first one. It is noticed by asking regularly: what counts is that the
+        file has not changed since an earlier look.
+        """
+        after = alive.stuck_after(self._environ)
+        running = [(name, self._pulses[name]) for name in self.running if name in self._pulses]
+        return next((name for name, pulse in running if pulse.has_stopped(after)), None)
 
     def log(self, name: str, *, characters: int = 4_000) -> str:
         """The end of its log."""
@@ -130,16 +178,37 @@ def _answers(url: str) -> bool:
         return False
 
 
-def simulated(port: int, smtp_port: int) -> dict[str, str]:
-    """The environment that points every provider at the simulator."""
+# With which the simulator's receipts are verified; its signing key is in apps/integrations.
+_RECEIPT_KEY = (
+    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEL7XdXUl53+VSa4ebsH4NGXrjEb"
+    "liAJczke7hjasia4XZ7X4Rc2b5mUtPQUU1az9Y5U28HTE34kM9wM1YEA09GA=="
+)
+
+
+def simulated(port: int, smtp_port: int, public_url: str = "") -> dict[str, str]:
+    """The environment that points every provider at the simulator.
+
+    `public_url` is where the simulator reaches our API, if receipts are to be turned on.
+    """
+    # Without one there is a callback all the same: it carries our reference to the ledger.
+    nowhere = {"TWILIO_STATUS_CALLBACK": f"http://127.0.0.1:{port}/nowhere"}
     return {
         "SENDGRID_API_KEY": "SG.simulated.key",
         "SENDGRID_BASE_URL": f"http://127.0.0.1:{port}",
+        "SENDGRID_RECEIPT_KEY": _RECEIPT_KEY,
         "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
         "TWILIO_AUTH_TOKEN": "simulated",
         "TWILIO_SENDER": "+15005550006",
-        "TWILIO_STATUS_CALLBACK": f"http://127.0.0.1:{port}/nowhere",  # carries our reference to the ledger
         "TWILIO_BASE_URL": f"http://127.0.0.1:{port}",
         "EMAIL_HOST": "127.0.0.1",
         "EMAIL_PORT": str(smtp_port),
+        **({"PUBLIC_URL": public_url} if public_url else nowhere),
     }
+
+
+def turn_receipts_on(port: int, public_url: str, **options: float | bool) -> None:
+    """Let the simulator at that port report to our API; `options` are those of its POST /receipts."""
+    wanted = {"provider": "*", "url": f"{public_url}/api/receipts/{{provider}}/", **options}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/receipts", data=json.dumps(wanted).encode())
+    with urllib.request.urlopen(request, timeout=5):
+        pass

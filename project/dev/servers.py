@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from project.dev import programs
@@ -54,6 +55,9 @@ maxmemory-policy noeviction
 """
 
 
+Start = Callable[[contextlib.ExitStack], tuple[Process, str]]  # the process and its URL
+
+
 @dataclass
 class Servers:
     """The addresses of a Postgres and a Redis, and the processes of those that we started."""
@@ -63,10 +67,22 @@ class Servers:
     made_by_us: bool  # the database is ours to erase
     processes: dict[str, Process]
     _cleanup: contextlib.ExitStack
+    _starts: dict[str, Start]
 
     @property
     def environ(self) -> dict[str, str]:
         return {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
+
+    def restart(self, name: str) -> None:
+        """Start "postgres" or "redis", which has ended, again on its data. From the main thread only.
+
+        Its port is the same unless somebody took it meanwhile. Raises KeyError for one we did not start.
+        """
+        self.processes[name], url = self._starts[name](self._cleanup)
+        if name == "postgres":
+            self.database_url = url
+        else:
+            self.redis_url = url
 
     def stop(self) -> None:
         self._cleanup.close()
@@ -85,16 +101,19 @@ def start(data: Path | None = None, *, durable: bool) -> Servers:
     durable: an acknowledged commit survives a crash of the machine (bin/dev, benchmarks; tests do without).
     """
     database_url, redis_url = os.environ.get("DATABASE_URL", ""), os.environ.get("REDIS_URL", "")
-    processes = {}
+    processes: dict[str, Process] = {}
+    starts: dict[str, Start] = {}
     with contextlib.ExitStack() as cleanup:
         if not (database_url and redis_url):
             folder = open_folder(data, cleanup)
         if not database_url:
-            processes["postgres"], database_url = _start_postgres(folder, cleanup, durable)
+            starts["postgres"] = partial(_start_postgres, folder, durable)
+            processes["postgres"], database_url = starts["postgres"](cleanup)
         if not redis_url:
-            processes["redis"], redis_url = _start_redis(folder, cleanup, durable)
+            starts["redis"] = partial(_start_redis, folder, durable)
+            processes["redis"], redis_url = starts["redis"](cleanup)
         stopping = cleanup.pop_all()
-    return Servers(database_url, redis_url, "postgres" in processes, processes, stopping)
+    return Servers(database_url, redis_url, "postgres" in processes, processes, stopping, starts)
 
 
 def default_data(name: str) -> Path:
@@ -113,7 +132,7 @@ def erase(data: Path) -> None:
 # ---------------------------------------------------------------- the servers
 
 
-def _start_postgres(folder: Folder, cleanup: contextlib.ExitStack, durable: bool) -> tuple[Process, str]:
+def _start_postgres(folder: Folder, durable: bool, cleanup: contextlib.ExitStack) -> tuple[Process, str]:
     bin_folder, version = programs.find_postgres(folder.account)
     data = folder.path / "postgres"
     if not data.exists():
@@ -164,7 +183,7 @@ def _create_database(folder: Folder, bin_folder: Path, durable: bool) -> None:
     data.rename(folder.path / "postgres")
 
 
-def _start_redis(folder: Folder, cleanup: contextlib.ExitStack, durable: bool) -> tuple[Process, str]:
+def _start_redis(folder: Folder, durable: bool, cleanup: contextlib.ExitStack) -> tuple[Process, str]:
     program = programs.find_redis(folder.account)
     data, password = folder.make("redis"), folder.secret("redis")
 

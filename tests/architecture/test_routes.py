@@ -10,7 +10,9 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-OPEN = {"/api/schema/", "/api/docs/"}
+# The description, for whoever has an address and no key yet; and the receipts, which providers sign instead.
+RECEIPTS = "/api/receipts/a/"
+OPEN = {"/api/schema/", "/api/docs/", RECEIPTS}
 _EXAMPLES = {"uuid": str(UUID(int=1)), "int": "1", "slug": "a", "str": "a", "path": "a/b"}
 _CONVERTER = re.compile(r"<(?:(\w+):)?\w+>")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -36,6 +38,12 @@ def api_routes() -> list[str]:
 def test_without_credentials_there_is_only_401(path: str, method: str) -> None:
     response = Client(raise_request_exception=False).generic(method, path)
     assert response.status_code == 401
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_receipts_are_taken_of_configured_providers_by_post_only(method: str) -> None:
+    response = Client(raise_request_exception=False).generic(method, RECEIPTS)
+    assert response.status_code == (404 if method == "POST" else 405)
 
 
 def test_the_routes_are_found_and_the_open_ones_exist() -> None:

@@ -19,7 +19,7 @@ LANE = "sms.low"  # no other test works in it
 @pytest.fixture(autouse=True)
 def silence() -> Iterator[None]:
     """No bell of another test, in the lanes used here."""
-    lanes = (LANE, "sms.bulk", "email.high", queues.PLANNING)
+    lanes = (LANE, "sms.bulk", "email.high", queues.PLANNING, queues.RECEIPTS)
     queues.broker().delete(*lanes, *(queues._key(lane) for lane in lanes))
     yield
     queues.broker().delete(*lanes, *(queues._key(lane) for lane in lanes))
@@ -45,9 +45,13 @@ def test_a_bell_is_a_task_in_the_lanes_queue_that_says_only_the_lane() -> None:
     assert message["headers"]["eta"] is message["headers"]["expires"] is None
 
 
-def test_the_planning_bell_names_its_own_task() -> None:
-    assert queues.ring_now(queues.PLANNING)
-    assert orjson.loads(queues.broker().lpop(queues.PLANNING))["headers"]["task"] == queues.PLAN_TASK
+@pytest.mark.parametrize(
+    ("lane", "task"), [(queues.PLANNING, queues.PLAN_TASK), (queues.RECEIPTS, queues.RECEIPTS_TASK)]
+)
+def test_a_lane_with_a_task_of_its_own_names_that(lane: str, task: str) -> None:
+    assert queues.ring_now(lane)
+    headers = orjson.loads(queues.broker().lpop(lane))["headers"]
+    assert (headers["task"], headers["argsrepr"]) == (task, "()")
 
 
 def test_a_bell_on_its_way_stands_for_all_that_follow() -> None:
@@ -145,11 +149,11 @@ def test_without_redis_ringing_returns_at_once_however_often(no_redis) -> None:
     start = time.monotonic()
     for _ in range(100):
         queues.ring(LANE, "email.high")
-    assert time.monotonic() - start < 0.05
+    assert time.monotonic() - start < 0.5  # a hundred timeouts would be more
 
 
 def test_without_redis_a_worker_goes_on_to_its_work(no_redis) -> None:
     start = time.monotonic()
     queues.answered(LANE)
     assert queues.ring_now(LANE) is False
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 3.0

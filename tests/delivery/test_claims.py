@@ -157,7 +157,7 @@ class Watermarked:
         real = transitions.claim
 
         def spy(due: Due, claim_id: int) -> list[transitions.Claimed]:
-            self.after.append(due.after[0])
+            self.after.append(due.marks.after[0])
             return real(due, claim_id)
 
         monkeypatch.setattr(transitions, "claim", spy)
@@ -179,13 +179,23 @@ def test_after_a_full_claim_the_next_one_looks_past_its_rows(monkeypatch) -> Non
 
 
 @pytest.mark.django_db
-def test_a_row_committed_late_is_found_within_the_watermarks_time(monkeypatch) -> None:
+def test_the_newest_end_is_taken_downwards_and_what_has_just_come_due_first(monkeypatch) -> None:
+    lane = Watermarked(monkeypatch)  # which has taken ids[-1]
+    assert lane.ids[-2] in lane.take()
+    (fresh,) = rows.targets(rows.notification(), Status.QUEUED, next_attempt_at=clock.now())
+    taken = lane.take()
+    assert fresh in taken and lane.ids[-3] not in taken
+    assert lane.ids[-3] in lane.take()
+
+
+@pytest.mark.django_db
+def test_a_row_committed_late_is_found_within_the_marks_time(monkeypatch) -> None:
     lane = Watermarked(monkeypatch)
     (late,) = rows.targets(rows.notification(), Status.QUEUED, next_attempt_at=clock.now() - 9999 * SECOND)
     for _ in range(3):
-        lane.seconds += claims.WATERMARK_SECONDS / 4
+        lane.seconds += claims.MARKS_SECONDS / 4
         assert late not in lane.take()
-    lane.seconds += claims.WATERMARK_SECONDS / 4 + 0.01
+    lane.seconds += claims.MARKS_SECONDS / 4 + 0.01
     assert late in lane.take()
 
 
@@ -256,7 +266,7 @@ def test_nothing_starts_once_the_lease_has_run_out(settings) -> None:
 def test_what_moved_on_or_expired_meanwhile_does_not_start() -> None:
     claim = taken(4)
     gone, expired, stolen, stays = (target.id for target in claim.targets)
-    transitions.deliver([gone])
+    transitions.prove(delivered=[gone])
     NotificationTarget.objects.filter(id=expired).update(expires_at=clock.now())
     NotificationTarget.objects.filter(id=stolen).update(claim_id=claim.id + 1)
     _, stay = claims.start(claim, [gone, expired, stolen, stays])

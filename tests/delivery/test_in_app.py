@@ -13,13 +13,14 @@ from uuid import UUID
 
 import pytest
 from channels.layers import get_channel_layer
+from django.db import connection
 
 from apps.delivery import engine, sweeper
 from apps.delivery.models import Claim
 from apps.notifications import inbox
 from apps.notifications.models import InboxItem, InboxState, NotificationTarget
 from apps.notifications.statuses import Status
-from project import clock, db, loop, queues
+from project import clock, loop, queues
 from tests.support import rows
 from tests.support.database import in_threads, other_connection
 
@@ -237,7 +238,7 @@ def test_the_hint_follows_the_commit(monkeypatch) -> None:
     def hint(heads: Any) -> None:
         with other_connection() as other:
             ((count,),) = other.execute("SELECT count(*) FROM notifications_inboxitem").fetchall()
-        seen.append((db.connection.in_atomic_block, count))
+        seen.append((connection.in_atomic_block, count))
 
     monkeypatch.setattr(inbox, "hint", hint)
     queued(7)
@@ -263,7 +264,7 @@ def test_without_redis_it_is_delivered_all_the_same_and_soon(deaf_redis) -> None
     (target,) = queued(7)
     start = time.monotonic()
     engine.work(LANE)
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 5.0  # not the seconds that each bell or hint would wait
     assert rows.statuses([target]) == ["delivered"]
     assert sequences(7) == [1]
 
@@ -271,7 +272,7 @@ def test_without_redis_it_is_delivered_all_the_same_and_soon(deaf_redis) -> None
 def test_a_hint_costs_no_waiting_without_redis(deaf_redis) -> None:
     start = time.monotonic()
     inbox.hint({7: 1})
-    assert time.monotonic() - start < 0.05
+    assert time.monotonic() - start < 0.15  # less than one timeout of Redis (0.2 s)
 
 
 def test_a_hint_that_cannot_be_sent_is_logged_not_raised(deaf_redis, caplog) -> None:

@@ -14,13 +14,15 @@ import psycopg
 import pytest
 from django.db import connection
 
-from apps.delivery import claims, settling
-from apps.integrations.contract import Accepted
+from apps.delivery import claims, receipts, settling
+from apps.integrations.contract import Accepted, ReceiptEvent, ReceiptKind
 from apps.notifications import inbox, transitions
-from apps.notifications.models import InboxState
+from apps.notifications.models import InboxState, NotificationTarget
 from apps.notifications.statuses import Status
-from apps.notifications.transitions import Settled
-from project import clock, db
+from apps.notifications.transitions import Due, Settled
+from apps.preferences import suppression
+from apps.preferences.suppression import Cause, Fact
+from project import clock, db, ids
 from tests.support import rows
 from tests.support.database import other_connection
 from tests.support.rows import CLAIM, LANE
@@ -75,12 +77,22 @@ def delivered(ids: list[UUID]) -> object:
     return transitions.deliver_in_app([(id, Status.DELIVERED, "") for id in ids])
 
 
+def reported(targets: list[UUID]) -> None:
+    """Receipts that prove different things, in the order of the targets."""
+    kinds = (ReceiptKind.BOUNCED, ReceiptKind.DELIVERED)
+    for kind, target in zip(kinds * len(targets), targets, strict=False):
+        attempt = ids.attempt_id(target, 1)
+        receipts.store("p", [ReceiptEvent(event_id=str(attempt), kind=kind, attempt=attempt)])
+    receipts._apply([receipts.Told(*row) for row in db.rows(receipts._TAKE, [500])])
+
+
 ACTS: dict[str, tuple[Status, Callable[[list[UUID]], object]]] = {
     "settle": (Status.SENDING, settled),
     "deliver in-app": (Status.QUEUED, delivered),
     "give back": (Status.SENDING, lambda ids: transitions.give_back(ids, CLAIM)),
     "cancel": (Status.QUEUED, transitions.cancel),
-    "accept": (Status.DEAD, transitions.accept),
+    "receipts": (Status.SENT, reported),
+    "accept": (Status.DEAD, lambda ids: transitions.prove(accepted=ids)),
 }
 
 
@@ -126,3 +138,18 @@ def test_a_settle_of_a_claim_locks_in_order_whatever_order_its_outcomes_came_in(
     targets = sorted(claim.targets, key=lambda target: target.id, reverse=True)
     ended = [settling.Ended(target, Accepted(), clock.now()) for target in targets]
     assert free_while_waiting(lambda: settling.settle(claim, ended), TARGET, ids[0], ids[-1])
+
+
+def test_a_claim_locks_the_summaries_of_all_it_drops_in_order_whatever_the_reasons() -> None:
+    """A statement for each reason would take their summaries as the reasons come."""
+    notes = sorted((rows.notification(kept=True) for _ in range(3)), key=lambda note: note.pk)
+    rows.targets(notes[0], expires_at=clock.now())
+    rows.targets(notes[1], cancel_asked_at=clock.now())
+    rows.targets(notes[2], address="gone@example.com")
+    suppression.suppress([Fact(None, "email", "gone@example.com", Cause.BOUNCED)])
+
+    def drop() -> object:
+        return claims._without_dropped(CLAIM, "email", transitions.claim(Due(LANE, 10), CLAIM))
+
+    assert free_while_waiting(drop, SUMMARY, notes[0].pk, notes[2].pk)
+    assert not NotificationTarget.objects.filter(status="sending").exists()

@@ -26,22 +26,6 @@ from tests.support.rows import LANE
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def before_start(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Let something happen between the claim and the start."""
-
-    def install(happens: Callable[[], object]) -> None:
-        real = claims.start
-
-        def start(*arguments: Any) -> Any:
-            happens()
-            return real(*arguments)
-
-        monkeypatch.setattr(claims, "start", start)
-
-    return install
-
-
 def test_what_expires_before_the_call_is_not_sent_and_uses_no_attempt(adapter, before_start) -> None:
     scripted = adapter(accepting)
     (late,) = rows.queued(expires_at=clock.now() + timedelta(seconds=5))

@@ -7,13 +7,24 @@ from uuid import UUID
 
 import pytest
 
-from apps.delivery import claims, engine, sweeper
-from apps.integrations.contract import Accepted, Outcome, PermanentFailure, TemporaryFailure, UnknownOutcome
+from apps.delivery import claims, engine, receipts, sweeper
+from apps.integrations.contract import (
+    Accepted,
+    Outcome,
+    PermanentFailure,
+    ReceiptEvent,
+    ReceiptKind,
+    TemporaryFailure,
+    UnknownOutcome,
+)
 from apps.notifications import contents, inbox, intake
 from apps.notifications.intake import Order
+from apps.notifications.models import NotificationTarget
 from apps.notifications.statuses import Status
+from apps.preferences import suppression
+from apps.preferences.suppression import Cause, Fact
 from apps.users import people
-from project import clock, db
+from project import clock, db, ids, queues
 from tests.support import rows
 from tests.support.adapters import always, answering
 from tests.support.database import capture, move_clock
@@ -26,7 +37,9 @@ MIXED: list[Outcome] = [Accepted("x"), TemporaryFailure("a"), PermanentFailure("
 @pytest.fixture(autouse=True)
 def ids_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Claim ids come fifty at a time; here they are there already."""
-    claims._ids.next()
+    claims._ids.next()  # which makes them this process's
+    while not claims._ids._ids:
+        claims._ids.next()
     monkeypatch.setattr(inbox, "hint", lambda heads: None)
 
 
@@ -56,9 +69,23 @@ def test_raw_statements_are_seen_by_the_capture() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 200])
-def test_a_claim_is_two_statements(count: int) -> None:
+def test_a_claim_is_three_statements(count: int) -> None:
+    """Rows, what of them is suppressed, the claim."""
     queued(count)
-    assert cost(lambda: claims.take(LANE, "scripted", 500)) == 2
+    assert cost(lambda: claims.take(LANE, "scripted", 500)) == 3
+
+
+@pytest.mark.parametrize("count", [3, 300])
+def test_dropping_costs_one_statement_more_whatever_the_reasons(count: int) -> None:
+    ids, other = queued(count), queued(1)
+    suppression.suppress([Fact(None, "email", "gone@example.com", Cause.BOUNCED)])
+    for number, values in enumerate(
+        ({"address": "gone@example.com"}, {"expires_at": clock.now()}, {"cancel_asked_at": clock.now()})
+    ):
+        NotificationTarget.objects.filter(id__in=ids[number::3]).update(**values)
+    assert cost(lambda: claims.take(LANE, "scripted", 500)) == 4
+    assert set(rows.statuses(ids)) == {"skipped", "expired", "cancelled"}
+    assert rows.statuses(other) == ["sending"]
 
 
 @pytest.mark.parametrize("count", [2, 200])
@@ -70,23 +97,33 @@ def test_a_start_is_one_statement(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 200])
-def test_a_batch_that_is_all_accepted_costs_seven_statements(count: int, adapter) -> None:
-    """Claim 2, texts 1, start 1; attempts, targets with their summaries, claim."""
+def test_a_batch_that_is_all_accepted_costs_eight_statements(count: int, adapter) -> None:
+    """Claim 3, texts 1, start 1; attempts, targets with their summaries, claim."""
     adapter(always(Accepted("x")))
     targets = queued(count)
     contents._cache.clear()
-    assert cost(lambda: engine.work(LANE)) == 7
+    assert cost(lambda: engine.work(LANE)) == 8
     assert set(rows.statuses(targets)) == {"sent"}
 
 
 @pytest.mark.parametrize("count", [4, 200])
-def test_a_batch_of_mixed_outcomes_costs_no_more(count: int, adapter) -> None:
+def test_a_batch_of_mixed_outcomes_costs_one_more(count: int, adapter) -> None:
+    """Of the unknown ones a receipt may have come already."""
     outcomes = iter(MIXED * 50)
     adapter(answering(lambda message: next(outcomes)))
     targets = queued(count)
     contents._cache.clear()
-    assert cost(lambda: engine.work(LANE)) == 7
+    assert cost(lambda: engine.work(LANE)) == 9
     assert set(rows.statuses(targets)) == {"sent", "retrying", "failed", "unknown"}
+
+
+@pytest.mark.parametrize("count", [2, 200])
+def test_dead_addresses_cost_one_statement_more(count: int, adapter) -> None:
+    adapter(always(PermanentFailure("no_such_address", address_is_dead=True)))
+    targets = queued(count)
+    contents._cache.clear()
+    assert cost(lambda: engine.work(LANE)) == 9
+    assert set(rows.statuses(targets)) == {"failed"}
 
 
 @pytest.mark.parametrize("count", [2, 200])
@@ -95,7 +132,7 @@ def test_dead_letters_cost_one_statement_more(count: int, adapter) -> None:
     note = rows.notification(kept=True)
     rows.targets(note, Status.QUEUED, count, attempts=5)
     contents._cache.clear()
-    assert cost(lambda: engine.work(LANE)) == 8
+    assert cost(lambda: engine.work(LANE)) == 9
 
 
 @pytest.mark.parametrize("count", [2, 200])
@@ -124,4 +161,45 @@ def test_rescuing_a_claim_costs_the_same_for_any_number_of_targets(count: int, s
     rescue = cost(lambda: sweeper.rescue_leases(10))
     move_clock(settings.CLAIM_LEASE + settings.UNKNOWN_GRACE + 2)
     judge = cost(lambda: sweeper.judge_unknown(10))
-    assert (rescue, judge) == (6, 6)
+    assert (rescue, judge) == (7, 6)
+
+
+def told(kind: ReceiptKind, status: Status, count: int) -> list[ReceiptEvent]:
+    """One of each target of two notifications, of a dead address."""
+    half = count // 2
+    notes = [(rows.notification(kept=True), share) for share in (half, count - half)]
+    attempts = [ids.attempt_id(id, 1) for note, share in notes for id in rows.targets(note, status, share)]
+    return [ReceiptEvent(event_id=str(id), kind=kind, attempt=id, address_is_dead=True) for id in attempts]
+
+
+@pytest.mark.parametrize("count", [2, 200])
+def test_storing_receipts_is_one_statement(count: int) -> None:
+    events = told(ReceiptKind.DELIVERED, Status.SENT, count)
+    assert cost(lambda: receipts.store("p", events)) == 1
+
+
+@pytest.mark.parametrize("count", [2, 200])
+@pytest.mark.parametrize(
+    ("kind", "status", "statements"),
+    [
+        (ReceiptKind.ACCEPTED, Status.SENT, 4),  # receipts, targets, attempts; receipts
+        (ReceiptKind.DELIVERED, Status.SENT, 6),  # and the targets' status, their summaries
+        (ReceiptKind.OPENED, Status.SENT, 7),  # and their times
+        (ReceiptKind.DELIVERED, Status.DEAD, 7),  # or their dead letters
+        (ReceiptKind.BOUNCED, Status.SENT, 8),  # or their times, and suppressions
+    ],
+)
+def test_applying_receipts_costs_the_same_for_any_number(
+    kind: ReceiptKind, status: Status, statements: int, count: int, monkeypatch
+) -> None:
+    monkeypatch.setattr(queues, "ring", lambda *lanes: None)
+    receipts.store("p", told(kind, status, count))
+    assert cost(lambda: receipts.apply(500)) == statements
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_applying_receipts_of_all_kinds_costs_thirteen_at_most(count: int) -> None:
+    """The four of any; times; three moves, each with its dead letters; summaries; suppressions."""
+    for kind in (ReceiptKind.ACCEPTED, ReceiptKind.OPENED, ReceiptKind.BOUNCED):
+        receipts.store("p", told(kind, Status.DEAD, count))
+    assert cost(lambda: receipts.apply(500)) == 13

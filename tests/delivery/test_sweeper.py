@@ -158,7 +158,7 @@ def test_what_a_receipt_cleared_during_the_grace_is_not_judged() -> None:
     delivered, cancelled, unknown = ids_of(claim)
     after_the_lease()
     sweeper.rescue_leases(10)
-    transitions.deliver([delivered])
+    transitions.prove(delivered=[delivered])
     transitions.cancel([cancelled])
     after_the_grace()
     sweeper.judge_unknown(10)

@@ -282,6 +282,24 @@ def test_data_survives_a_kill_of_the_servers(data: Path) -> None:
         assert ask(running.database_url, "SELECT what FROM kept") == 43
 
 
+def test_a_killed_server_is_started_again_on_its_data_and_port() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DATABASE_URL", raising=False)
+        patch.delenv("REDIS_URL", raising=False)
+        running = servers.start(durable=True)
+    with running:
+        urls = (running.database_url, running.redis_url)
+        keep(running.database_url, 5)
+        redis.Redis.from_url(running.redis_url).set("kept", 6)
+        for name in ("postgres", "redis"):
+            running.processes[name].kill()
+            running.processes[name].wait()
+            running.restart(name)
+        assert (running.database_url, running.redis_url) == urls
+        assert ask(running.database_url, "SELECT what FROM kept") == 5
+        assert redis.Redis.from_url(running.redis_url).get("kept") == b"6"
+
+
 def test_left_servers_are_ended_where_nothing_told_them(data: Path) -> None:
     """As on macOS: no signal at the parent's death."""
     start = "import sys, pathlib; from project.dev import machine, servers; machine.PRCTL = None; "

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +33,11 @@ QUICK = {
 class Running:
     """Processes of a test. Workers are started by the test, by name."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str] | None = None) -> None:
         self.port, self.smtp_port, self.api_port, self.socket_port = (free_port() for _ in range(4))
         self.ledger_file = folder / "ledger.jsonl"
-        environ = QUICK | simulated(self.port, self.smtp_port) | _same_servers()
-        self.processes = Processes(folder / "logs", environ)
+        usual = QUICK | simulated(self.port, self.smtp_port) | same_servers()
+        self.processes = Processes(folder / "logs", usual | dict(environ or {}))
         self.processes.simulator(self.port, self.smtp_port, self.ledger_file)
         self.processes.wait_for(f"http://127.0.0.1:{self.port}/counts", "simulator")
 
@@ -62,14 +61,21 @@ class Running:
         """What the simulator has accepted, oldest first."""
         return [orjson.loads(line) for line in self.ledger_file.read_bytes().splitlines()]
 
+    def answer_slowly(self, *, milliseconds: int) -> None:
+        """Let the providers take so long for each answer; what they accept, they accept before that."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/latency",
+            data=orjson.dumps({"provider": "*", "ms": milliseconds}),
+            headers={"Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=5).close()
+
     def kill(self, name: str) -> None:
         """kill -9, with its children."""
-        process = self.processes.running.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        self.processes.kill(name)
 
 
-def _same_servers() -> dict[str, str]:
+def same_servers() -> dict[str, str]:
     """The URLs of the test's own database and broker, and what the settings insist on."""
     from django.db import connection
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from project.dev import demo
-from project.dev.dev import GROUPS
+from project.queues import WORKER_GROUPS
 from tests.e2e.conftest import Running
 
 
 def test_a_notification_goes_from_the_post_to_the_socket_and_to_every_provider(running: Running) -> None:
     running.start_api()
-    for group in GROUPS:
+    for group in WORKER_GROUPS:
         running.processes.worker(group)
     running.processes.beat()
     called = running.demo()

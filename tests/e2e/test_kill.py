@@ -36,7 +36,7 @@ def test_killing_the_sms_worker_loses_nothing_and_doubles_nothing(
 def _kill_and_check(
     running: Running, statuses: Callable[[], dict[str, int]], *, channel: str, targets: int
 ) -> None:
-    _answer_slowly(running, milliseconds=50)  # so that there is something in the air to kill
+    running.answer_slowly(milliseconds=50)  # so that there is something in the air to kill
     running.processes.worker("planning")
     running.processes.worker("control")
     running.processes.beat()
@@ -86,15 +86,6 @@ FROM notifications_notificationtarget t
 def _accepted(running: Running) -> int:
     with urllib.request.urlopen(f"http://127.0.0.1:{running.port}/counts", timeout=5) as answer:
         return int(orjson.loads(answer.read())["accepted"])
-
-
-def _answer_slowly(running: Running, *, milliseconds: int) -> None:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{running.port}/latency",
-        data=orjson.dumps({"provider": "*", "ms": milliseconds}),
-        headers={"Content-Type": "application/json"},
-    )
-    urllib.request.urlopen(request, timeout=5).close()
 
 
 def _people(number: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,14 +34,10 @@ class Running:
 async def running(tmp_path: Path) -> AsyncIterator[Running]:
     seen: list[Seen] = []
 
-    @web.middleware
-    async def capture(
-        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def capture(request: web.BaseRequest) -> None:
         seen.append(Seen(request.path, dict(request.headers), await request.read()))
-        return await handler(request)
 
-    async with Simulator(tmp_path / "ledger.jsonl", smtp_port=0, middlewares=[capture]) as simulator:
+    async with Simulator(tmp_path / "ledger.jsonl", smtp_port=0, watcher=capture) as simulator:
         yield Running(simulator, seen)
 
 

@@ -135,6 +135,7 @@ class TestApi:
                 "providers": {"sendgrid": 2},
                 "channels": {"email": 2},
                 "requests": {"sendgrid": 1},
+                "receipts": {},
             }
 
     async def test_the_line_is_written_before_the_answer(
@@ -192,6 +193,16 @@ class TestApi:
             assert answer.status == 400
             assert (await answer.json())["errors"][0]["field"] == field
         assert simulator.ledger.seq == 0
+
+    @pytest.mark.parametrize(
+        ("method", "path"), [("GET", "/v3/mail/send"), ("POST", "/ledger"), ("GET", "/x")]
+    )
+    async def test_what_is_not_there(self, client: aiohttp.ClientSession, method: str, path: str) -> None:
+        async with client.request(method, path) as answer:
+            assert answer.status == 404
+
+    async def test_a_bulk_request_may_be_large(self, client: aiohttp.ClientSession) -> None:
+        assert await post(client, "a@example.com", text="x" * 5_000_000) == 202
 
     async def test_values_are_substituted_again_as_the_vendor_does(
         self, simulator: Simulator, client: aiohttp.ClientSession

@@ -170,8 +170,9 @@ def test_as_many_statements_for_two_rows_as_for_two_hundred(api: Api) -> None:
         return len(statements)
 
     template("news", email=[])
-    # two keys, the people, the template, the new people, the notifications, the targets, the answer
-    assert count(2) == count(200) == 8
+    # two keys, the people, the template, the new people, what is suppressed, the notifications, the targets,
+    # the answer
+    assert count(2) == count(200) == 9
 
 
 def test_kept_summaries_cost_two_more_for_any_number(api: Api) -> None:
@@ -182,5 +183,5 @@ def test_kept_summaries_cost_two_more_for_any_number(api: Api) -> None:
         with capture() as statements:
             post(api, *[row] * number)
         counts.append(len(statements))
-    assert counts == [7, 7]  # the key, the time, the people, two and the summaries' two
+    assert counts == [8, 8]  # the key, the time, the people, what is suppressed, two and the summaries' two
     rows.assert_books_balance()

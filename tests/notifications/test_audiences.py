@@ -133,8 +133,8 @@ def test_a_crash_in_the_middle_of_a_chunk_leaves_it_to_the_next(monkeypatch) -> 
     audiences.plan_chunk()
     real = planning.plan
 
-    def crash(*arguments: Any) -> Any:
-        real(*arguments)
+    def crash(*arguments: Any, **options: Any) -> Any:
+        real(*arguments, **options)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(planning, "plan", crash)

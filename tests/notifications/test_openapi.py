@@ -156,6 +156,9 @@ def test_answers_are_as_described(described: dict[str, Any], api: Api, service: 
     for path in (SEND, one, f"{one}targets/", f"{one}attempts/"):
         check(described, path, "get", api.get(path.replace("{id}", body["id"])))
     assert api.get(f"{SEND}{body['id']}/attempts/").json()["items"]
+    cancelled = api.post(f"{SEND}{body['id']}/cancel/")
+    assert check(described, f"{one}cancel/", "post", cancelled)["targets"]
+    check(described, f"{one}cancel/", "post", api.post(f"{SEND}{ids.uuid7()}/cancel/"))
     bad = check(described, SEND, "post", send(api, targets=[True], channels=["fax"]))
     assert bad["errors"]
     bulk = {"notifications": [{"title": "x", "targets": ["ada"]}, 5]}

@@ -63,6 +63,8 @@ SETTLED: dict[str, Any] = {"next_attempt_at": None, "held_until": None, "claim_i
 QUEUED: dict[str, Any] = {
     "status": "queued", "next_attempt_at": "now", "held_until": None, "claim_id": None, "settled_at": None,
 }  # fmt: skip
+# What a proof sets: it may overtake the settle of the attempt.
+PROVEN = SETTLED | {"sent_at": "first", "attempts": "counted"}
 ENDED: dict[str, Any] = {"claim_id": None, "attempts": 4, "reason": "code"}
 ACTS: dict[str, tuple[Act, dict[str, Any]]] = {
     "release": (lambda ids, now: transitions.release(ids), QUEUED | {"reason": ""}),
@@ -85,10 +87,13 @@ ACTS: dict[str, tuple[Act, dict[str, Any]]] = {
     ),
     "settle failed": (settling(Status.FAILED), ENDED | {"status": "failed", "settled_at": "now"}),
     "settle dead": (settling(Status.DEAD), ENDED | {"status": "dead", "settled_at": "now"}),
+    "settle skipped": (settling(Status.SKIPPED), ENDED | {"status": "skipped", "settled_at": "now"}),
+    "settle expired": (settling(Status.EXPIRED), ENDED | {"status": "expired", "settled_at": "now"}),
+    "settle cancelled": (settling(Status.CANCELLED), ENDED | {"status": "cancelled", "settled_at": "now"}),
     "settle unknown": (settling(Status.UNKNOWN), ENDED | {"status": "unknown", "claim_id": CLAIM}),
     "accept": (
-        lambda ids, now: transitions.accept(ids),
-        SETTLED | {"status": "sent", "reason": "", "sent_at": "now"},
+        lambda ids, now: transitions.prove(accepted=ids),
+        PROVEN | {"status": "sent", "reason": ""},
     ),
     "repeat_unknown": (
         lambda ids, now: transitions.repeat_unknown(ids, at=now + LATER, reason="repeated"),
@@ -99,8 +104,8 @@ ACTS: dict[str, tuple[Act, dict[str, Any]]] = {
         SETTLED | {"status": "dead", "reason": "unknown_outcome"},
     ),
     "deliver": (
-        lambda ids, now: transitions.deliver(ids),
-        SETTLED | {"status": "delivered", "reason": "", "delivered_at": "now"},
+        lambda ids, now: transitions.prove(delivered=ids),
+        PROVEN | {"status": "delivered", "reason": "", "delivered_at": "now"},
     ),
     "deliver_in_app delivered": (
         delivering_in_app(Status.DELIVERED),
@@ -111,8 +116,8 @@ ACTS: dict[str, tuple[Act, dict[str, Any]]] = {
         SETTLED | {"status": "dead", "reason": "code"},
     ),
     "bounce": (
-        lambda ids, now: transitions.bounce(ids, reason="mailbox_full"),
-        SETTLED | {"status": "failed", "bounced_at": "now", "reason": "mailbox_full"},
+        lambda ids, now: transitions.prove(bounced=dict.fromkeys(ids, "mailbox_full")),
+        PROVEN | {"status": "failed", "bounced_at": "now", "reason": "mailbox_full"},
     ),
     "cancel": (
         lambda ids, now: transitions.cancel(ids),
@@ -128,7 +133,7 @@ ACTS: dict[str, tuple[Act, dict[str, Any]]] = {
     ),
     "redrive": (
         lambda ids, now: transitions.redrive(ids, more_attempts=9, by=5),
-        QUEUED | {"reason": "", "attempts_allowed": 10, "sent_at": None},
+        QUEUED | {"reason": "", "attempts_allowed": 10, "sent_at": None, "cancel_asked_at": None},
     ),
 }
 
@@ -152,7 +157,12 @@ def test_a_move_sets_its_columns_or_nothing_at_all(name: str, source: Status) ->
     now = clock.now()
     (id,) = rows.targets(rows.notification(kept=True), source)
     before = rows.row(id)
-    times = {"now": now, "later": now + LATER}
+    times = {
+        "now": now,
+        "later": now + LATER,
+        "first": before["sent_at"] or now,
+        "counted": before["attempts"] + (source is Status.SENDING),
+    }
     expected = {column: times.get(value, value) for column, value in sets.items()}
     legal = source in MOVES[name.split(maxsplit=1)[0]][0]
 
@@ -168,7 +178,7 @@ def test_a_move_sets_its_columns_or_nothing_at_all(name: str, source: Status) ->
 def test_what_returns_says_where_each_row_came_from(status: Status) -> None:
     note = rows.notification()
     (id,) = rows.targets(note, status)
-    moved = transitions.deliver([id])
+    moved = transitions.prove(delivered=[id])
     told = [(m.id, m.notification_id, m.organization_id, m.old, m.new) for m in moved]
     wanted = [(id, note.pk, note.organization_id, status.value, "delivered")]
     assert told == (wanted if status in MOVES["deliver"][0] else [])
@@ -322,6 +332,7 @@ class Walk:
         self.random = random.Random(seed)
         self.status: dict[UUID, str] = {}
         self.claim: dict[UUID, int] = {}
+        self.bounced: set[UUID] = set()
         self.next_claim = 100
         now = clock.now()
         notes = (rows.notification(kept=True), rows.notification(kept=True), rows.notification())
@@ -370,8 +381,13 @@ class Walk:
 
     def _expect(self, moved: list[Any], name: str, chosen: Ids, ends: str) -> None:
         sources = {source.value for source in MOVES[name][0] if source}
-        assert moved_ids(moved) == sorted(id for id in chosen if self.status[id] in sources)
+        refused = self.bounced if name == "accept" else set()
+        assert moved_ids(moved) == sorted(
+            id for id in chosen if self.status[id] in sources - ({"failed"} if id in refused else set())
+        )
         for move in moved:
+            if name == "bounce":
+                self.bounced.add(move.id)
             assert move.old in {self.status[move.id], None}
             self.status[move.id] = ends
             if ends not in {"sending", "unknown"}:

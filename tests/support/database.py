@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -63,6 +64,22 @@ def in_threads(count: int, work: Callable[[int], T]) -> list[T]:
     if errors:
         raise errors[0]
     return [results[number] for number in range(count)]
+
+
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait for it to become true. Raises AssertionError if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.005)
+
+
+def waits_for_a_lock(observer: psycopg.Connection[Any], pid: int) -> bool:
+    """Whether the other connection's backend stands still before somebody's lock."""
+    sql = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+    found = bool(observer.execute(sql, [pid]).fetchall())
+    observer.rollback()
+    return found
 
 
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?[sb]")

@@ -13,6 +13,7 @@ import orjson
 from sendgrid.helpers.mail import Mail
 
 from apps.integrations.contract import Message, Outcomes, PermanentFailure
+from apps.integrations.sendgrid import ATTEMPT, TARGET
 
 # https://www.twilio.com/docs/sendgrid/api-reference/mail-send/limitations
 MOST_PERSONALIZATIONS = 1_000
@@ -91,7 +92,7 @@ class Planner:
         own: dict[str, Any] = {
             "to": [{"email": message.address}],
             "subject": message.subject,
-            "custom_args": {"target": str(message.target), "attempt": str(message.attempt)},
+            "custom_args": {TARGET: str(message.target), ATTEMPT: str(message.attempt)},
         }
         # The vendor substitutes again within what it substituted: a body that holds our tag goes literally.
         if len(substitutions) > MOST_SUBSTITUTION_BYTES or self._tag in message.subject + text + html:

@@ -10,9 +10,12 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from apps.integrations.sendgrid import ATTEMPT, TARGET
+from apps.integrations.sendgrid.simulated_receipts import SendGridReporter
+from apps.integrations.simulator.answers import as_json
 from apps.integrations.simulator.faults import magic
 from apps.integrations.simulator.ledger import Entry
-from apps.integrations.simulator.server import Dialect, Simulator, as_json
+from apps.integrations.simulator.server import Dialect, Simulator
 
 PASSES = 4  # "You can have up to 4 nested substitutions"
 MOST = 1_000  # personalizations
@@ -49,10 +52,10 @@ class SendGrid(Dialect):
 
 
 def register(simulator: Simulator) -> None:
-    """Serve Mail Send."""
+    """Serve Mail Send, and report what became of the mails."""
     dialect = SendGrid()
 
-    async def mail_send(request: web.Request) -> web.Response:
+    async def mail_send(request: web.BaseRequest) -> web.Response:
         if not request.headers.get("Authorization", "").startswith("Bearer SG."):
             message = "The provided authorization grant is invalid, expired, or revoked"
             return _errors(401, (None, message))
@@ -65,7 +68,8 @@ def register(simulator: Simulator) -> None:
             return _errors(400, (error.field, error.message))
         return await simulator.answer(request, dialect, entries)
 
-    simulator.app.router.add_post("/v3/mail/send", mail_send)
+    simulator.routes.add([("POST", "/v3/mail/send", mail_send)])
+    simulator.receipts.register(SendGridReporter())
 
 
 def _entries(mail: dict[str, Any]) -> list[Entry]:
@@ -85,8 +89,8 @@ def _entry(own: dict[str, Any], subject: str, text: str, html: str, message_id: 
     return {
         "channel": "email",
         "id": message_id,
-        "target": reference.get("target", ""),
-        "attempt": reference.get("attempt", ""),
+        "target": reference.get(TARGET, ""),
+        "attempt": reference.get(ATTEMPT, ""),
         "address": own["to"][0]["email"],
         "subject": _substituted(subject, tags),
         "text": _substituted(text, tags),

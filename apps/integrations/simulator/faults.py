@@ -1,4 +1,4 @@
-"""Which fault a request gets: by a script, by a magic address, or none."""
+"""Which fault a request gets (by a script, by a magic address, or none), and what becomes of its messages."""
 
 from __future__ import annotations
 
@@ -22,18 +22,41 @@ FAULTS = {
     "flaky": "09",  # unavailable for a target's first attempt, accepted afterwards
     "drop": "10",  # accepted, and the connection cut without an answer
 }
-_BY_NUMBER = {f"55509{number}": fault for fault, number in FAULTS.items()}
+# What becomes of a message that was accepted, where receipts are turned on; without one it is delivered.
+# Written into the address like a fault.
+FATES = {
+    "optout": "02",  # dropped, where the vendor did not say so in its answer
+    "bounce": "11",  # it bounces: there is no such mailbox or number
+    "complain": "12",  # delivered, then called spam; by SMS, answered with STOP
+    "stop": "13",  # delivered, then unsubscribed from; by SMS, answered with STOP
+}
 _TAG = re.compile(r"\+sim-([a-z]+)@")
+
+
+def _by_number(names: dict[str, str]) -> dict[str, str]:
+    return {f"55509{number}": name for name, number in names.items()}
+
+
+_FAULTS, _FATES = _by_number(FAULTS), _by_number(FATES)
 
 
 def magic(address: str) -> str:
     """The fault that is written into the address, or "accept"."""
+    return _written(address, FAULTS, _FAULTS) or "accept"
+
+
+def fate(address: str) -> str:
+    """The fate that is written into the address, or ""."""
+    return _written(address, FATES, _FATES)
+
+
+def _written(address: str, names: dict[str, str], by_number: dict[str, str]) -> str:
     if address.startswith("+"):
-        return _BY_NUMBER.get(address[-7:], "accept")
+        return by_number.get(address[-7:], "")
     if "+sim-" not in address:  # much cheaper than the pattern, and nearly always so
-        return "accept"
+        return ""
     found = _TAG.search(address)
-    return found[1] if found and found[1] in FAULTS else "accept"
+    return found[1] if found and found[1] in names else ""
 
 
 @dataclass(slots=True)

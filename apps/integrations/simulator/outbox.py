@@ -6,9 +6,9 @@ from pathlib import Path
 
 import orjson
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from apps.integrations.simulator.ledger import Ledger
+from apps.integrations.simulator.routes import Handler, Route
 
 STATIC = Path(__file__).parent / "static"
 # Nothing from elsewhere and no inline scripts; inline styles are for the mails, which inherit this in
@@ -24,23 +24,23 @@ HEADERS = {
 }
 
 
-def routes(ledger: Ledger) -> list[web.RouteDef]:
+def routes(ledger: Ledger) -> list[Route]:
     """The page, its two files, and what it polls."""
 
-    async def messages(request: web.Request) -> web.Response:
+    async def messages(request: web.BaseRequest) -> web.Response:
         found = [line for line in reversed(ledger.recent) if _wanted(line, request)]
         body = orjson.dumps({"accepted": ledger.seq, "channels": ledger.channels, "messages": found})
         return web.Response(body=body, content_type="application/json", headers=HEADERS)
 
     return [
-        web.get("/", _file("outbox.html", "text/html")),
-        web.get("/outbox.css", _file("outbox.css", "text/css")),
-        web.get("/outbox.js", _file("outbox.js", "text/javascript")),
-        web.get("/messages", messages),
+        ("GET", "/", _file("outbox.html", "text/html")),
+        ("GET", "/outbox.css", _file("outbox.css", "text/css")),
+        ("GET", "/outbox.js", _file("outbox.js", "text/javascript")),
+        ("GET", "/messages", messages),
     ]
 
 
-def _wanted(line: dict[str, object], request: web.Request) -> bool:
+def _wanted(line: dict[str, object], request: web.BaseRequest) -> bool:
     """By the query: `after` (a sequence number), `channel`, `address` (a part of one)."""
     query = request.query
     after, address = query.get("after", ""), query.get("address", "").strip().lower()
@@ -54,7 +54,7 @@ def _wanted(line: dict[str, object], request: web.Request) -> bool:
 def _file(name: str, content_type: str) -> Handler:
     text = (STATIC / name).read_text()
 
-    async def serve(_request: web.Request) -> web.Response:
+    async def serve(_request: web.BaseRequest) -> web.Response:
         return web.Response(text=text, content_type=content_type, headers=HEADERS)
 
     return serve

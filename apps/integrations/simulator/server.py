@@ -6,21 +6,22 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import orjson
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
 from apps.integrations.registry import ADAPTERS
 from apps.integrations.simulator import outbox
+from apps.integrations.simulator.answers import as_json, bad, fields
 from apps.integrations.simulator.faults import FAULTS, Script, Scripted
 from apps.integrations.simulator.ledger import Entry, Ledger
+from apps.integrations.simulator.receipts import Receipts
+from apps.integrations.simulator.routes import Routes
 
 LARGEST_REQUEST = 32 * 1024**2  # bytes
 LOCALHOST = "127.0.0.1"
@@ -47,7 +48,8 @@ class Dialect(ABC):
 class Simulator:
     """An async context manager: `async with Simulator(path) as simulator: … simulator.url …`.
 
-    Port 0 is any free one; without `smtp_port` there is no SMTP. Listens on 127.0.0.1 only.
+    Port 0 is any free one; without `smtp_port` there is no SMTP. Listens on 127.0.0.1 only. `watcher` sees
+    each HTTP request first.
     """
 
     def __init__(
@@ -56,17 +58,19 @@ class Simulator:
         *,
         port: int = 0,
         smtp_port: int | None = None,
-        middlewares: Sequence[Middleware] = (),
+        watcher: Callable[[web.BaseRequest], Awaitable[None]] | None = None,
     ) -> None:
         self.ledger = Ledger(ledger)
         self.script = Script()
+        self.receipts = Receipts()
         self.requests: Counter[str] = Counter()
         self.latency: defaultdict[str, float] = defaultdict(float)  # seconds, by provider
         self.port = port
         self.smtp_port = smtp_port
         self.smtp_protocol: Callable[[], asyncio.BaseProtocol] | None = None  # set by a vendor's part
         self._smtp: asyncio.Server | None = None
-        self.app = web.Application(middlewares=middlewares, client_max_size=LARGEST_REQUEST)
+        self.routes = Routes()
+        self._watcher = watcher
         self._add_own_routes()
         for path in ADAPTERS.values():
             _part_of(path, self)
@@ -78,9 +82,10 @@ class Simulator:
 
     async def __aenter__(self) -> Simulator:
         # handler_cancellation: a handler that hangs ends when its client leaves.
-        self._runner = web.AppRunner(
-            self.app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1
+        server = web.Server(
+            self._handle, request_factory=_request, handler_cancellation=True, access_log=None
         )
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, LOCALHOST, self.port)
         await site.start()
@@ -97,9 +102,17 @@ class Simulator:
         if self._smtp is not None:
             self._smtp.close()
         await self._runner.cleanup()
+        await self.receipts.close()
         self.ledger.close()
 
-    async def answer(self, request: web.Request, dialect: Dialect, entries: Sequence[Entry]) -> web.Response:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._watcher is not None:
+            await self._watcher(request)
+        return await self.routes(request)
+
+    async def answer(
+        self, request: web.BaseRequest, dialect: Dialect, entries: Sequence[Entry]
+    ) -> web.Response:
         """Play the request's fault, if any, and put what was accepted into the ledger before answering."""
         fault = self.next_fault(dialect.provider, entries)
         if (early := _turned_away(fault, dialect, entries)) is not None:
@@ -127,68 +140,70 @@ class Simulator:
         if fault == "slow":
             await asyncio.sleep(0.5)
         self.ledger.append(provider, entries)
+        self.receipts.report(provider, entries)
         if delay := self.latency[provider] or self.latency["*"]:
             await asyncio.sleep(delay)
 
     def _add_own_routes(self) -> None:
-        self.app.add_routes(
+        self.routes.add(
             [
-                web.get("/ledger", self._get_ledger),
-                web.get("/counts", self._get_counts),
-                web.post("/faults", self._post_faults),
-                web.delete("/faults", self._delete_faults),
-                web.post("/latency", self._post_latency),
+                ("GET", "/ledger", self._get_ledger),
+                ("GET", "/counts", self._get_counts),
+                ("POST", "/faults", self._post_faults),
+                ("DELETE", "/faults", self._delete_faults),
+                ("POST", "/latency", self._post_latency),
+                *self.receipts.routes(),
                 *outbox.routes(self.ledger),
             ]
         )
 
-    async def _get_ledger(self, request: web.Request) -> web.Response:
+    async def _get_ledger(self, request: web.BaseRequest) -> web.Response:
         after = _whole(request.query.get("after", "0"))
         limit = min(_whole(request.query.get("limit", "1000")), 100_000)
         lines = await asyncio.to_thread(self.ledger.read, after, limit)
         return web.Response(body=lines, content_type="application/jsonl")
 
-    async def _get_counts(self, _request: web.Request) -> web.Response:
+    async def _get_counts(self, _request: web.BaseRequest) -> web.Response:
         return as_json(
             {
                 "accepted": self.ledger.seq,
                 "providers": self.ledger.providers,
                 "channels": self.ledger.channels,
                 "requests": self.requests,
+                "receipts": self.receipts.counts,
             }
         )
 
-    async def _post_faults(self, request: web.Request) -> web.Response:
-        wanted = await _fields(request)
+    async def _post_faults(self, request: web.BaseRequest) -> web.Response:
+        wanted = await fields(request)
         try:
             scripted = Scripted(str(wanted["provider"]), str(wanted["fault"]), int(wanted["times"]))
             if wanted.get("seconds") is not None:
                 scripted.until = time.monotonic() + float(wanted["seconds"])
         except (KeyError, TypeError, ValueError) as error:
-            raise _bad("provider, fault and times are required; seconds is a number") from error
+            raise bad("provider, fault and times are required; seconds is a number") from error
         if scripted.fault not in FAULTS:
-            raise _bad(f"fault is one of {', '.join(FAULTS)}")
+            raise bad(f"fault is one of {', '.join(FAULTS)}")
         self.script.scripted.append(scripted)
         return as_json({"scripted": len(self.script.scripted)})
 
-    async def _delete_faults(self, _request: web.Request) -> web.Response:
+    async def _delete_faults(self, _request: web.BaseRequest) -> web.Response:
         self.script.scripted.clear()
         return web.Response(status=204)
 
-    async def _post_latency(self, request: web.Request) -> web.Response:
-        wanted = await _fields(request)
+    async def _post_latency(self, request: web.BaseRequest) -> web.Response:
+        wanted = await fields(request)
         try:
             self.latency[str(wanted["provider"])] = float(wanted["ms"]) / 1000
         except (KeyError, TypeError, ValueError) as error:
-            raise _bad("provider and ms are required") from error
+            raise bad("provider and ms are required") from error
         return as_json({provider: seconds * 1000 for provider, seconds in self.latency.items()})
 
 
-def as_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """A JSON answer, in one buffer."""
-    return web.Response(
-        body=orjson.dumps(value), status=status, headers=headers, content_type="application/json"
-    )
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    """As aiohttp makes one, with room for bulk requests."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=LARGEST_REQUEST)
 
 
 def _part_of(adapter: str, simulator: Simulator) -> None:
@@ -211,24 +226,7 @@ def _turned_away(fault: str, dialect: Dialect, entries: Sequence[Entry]) -> web.
     return None
 
 
-async def _fields(request: web.Request) -> dict[str, Any]:
-    try:
-        value = orjson.loads(await request.read())
-    except orjson.JSONDecodeError as error:
-        raise _bad("not JSON") from error
-    if not isinstance(value, dict):
-        raise _bad("not an object")
-    return value
-
-
 def _whole(value: str) -> int:
     if not value.isdecimal():
-        raise _bad("after and limit are whole numbers")
+        raise bad("after and limit are whole numbers")
     return int(value)
-
-
-def _bad(detail: str) -> web.HTTPBadRequest:
-    return web.HTTPBadRequest(
-        text=orjson.dumps({"title": "Bad request", "status": 400, "detail": detail}).decode(),
-        content_type="application/problem+json",
-    )

@@ -6,12 +6,8 @@ import asyncio
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from email.errors import MessageError
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import parseaddr
+from email.utils import formataddr, parseaddr
 
 from django.core.mail.backends.smtp import EmailBackend
 
@@ -25,6 +21,7 @@ from apps.integrations.contract import (
     UnknownOutcome,
 )
 from apps.integrations.http import MISCONFIGURED_WAIT
+from apps.integrations.smtp.mail import compose, in_ascii
 from apps.integrations.smtp.transport import Envelope, Refused, Transport
 
 _DEAD = PermanentFailure("invalid_address", address_is_dead=True)
@@ -47,15 +44,15 @@ BY_REPLY: tuple[tuple[str, Outcome], ...] = (
     (r"\w+ 5", PermanentFailure("rejected")),
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-# Quoted-printable or base64, never raw 8 bit: not every server takes that.
-_POLICY = SMTP.clone(cte_type="7bit")
 
 
 class SmtpAdapter(OneAtATime):
-    """`batch_size` threads, each message on a connection that is kept open between messages.
+    """`connections` threads, each message on a connection that is kept open between messages.
 
-    `timeout` is seconds for one message, connecting included. `use_tls` is STARTTLS, `use_ssl` TLS from the
-    first byte. `sender` is "a@b.example" or "Name <a@b.example>".
+    A server counts the connections of all worker processes together (Postfix takes 50 of one client outside
+    its own networks). A batch is twice as many messages: by then what a batch costs the engine is shared by
+    enough. `timeout` is seconds for one message, waiting for a connection included. `use_tls` is STARTTLS,
+    `use_ssl` TLS from the first byte. `sender` is "a@b.example" or "Name <a@b.example>".
     """
 
     key = "smtp"
@@ -72,11 +69,14 @@ class SmtpAdapter(OneAtATime):
         use_ssl: bool = False,
         sender: str,
         timeout: float = 10.0,
-        batch_size: int = 16,
+        connections: int = 32,
     ) -> None:
         self.timeout = timeout
-        self.batch_size = batch_size
-        self._sender = Address(parseaddr(sender)[0], addr_spec=parseaddr(sender)[1])
+        self.batch_size = 2 * connections
+        name, address = parseaddr(sender)
+        self._sender_address = in_ascii(address)
+        self._sender = formataddr((name, self._sender_address))
+        self._domain = self._sender_address.rpartition("@")[2]
 
         def connect(limit: float) -> EmailBackend:
             # Every argument is given, so Django's settings are never read.
@@ -93,7 +93,7 @@ class SmtpAdapter(OneAtATime):
             )
 
         self._transport = Transport(connect)
-        self._threads = ThreadPoolExecutor(batch_size, thread_name_prefix="smtp")
+        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="smtp")
 
     async def close(self) -> None:
         """Say goodbye on the kept connections."""
@@ -111,7 +111,7 @@ class SmtpAdapter(OneAtATime):
         except TimeoutError:
             prepared.give_up()
             outcome = _broken(prepared)
-        return outcome or Accepted(_message_id(message, self._sender))
+        return outcome or Accepted(self._message_id(message))
 
     def _prepare(self, message: Message) -> Envelope | Outcome:
         """The message ready for the wire, or why it cannot be."""
@@ -120,28 +120,18 @@ class SmtpAdapter(OneAtATime):
         if not message.address.rpartition("@")[0].isascii():  # needs SMTPUTF8 all the way to the mailbox
             return PermanentFailure("unsupported_address")
         try:
-            address = Address(addr_spec=message.address)
-            address = Address(username=address.username, domain=address.domain.encode("idna").decode())
+            address = in_ascii(message.address)
         except (ValueError, MessageError, IndexError):
             return _DEAD
         try:
-            content = self._content(message, address)
-        except (ValueError, MessageError):  # text that is not Unicode
+            content = compose(message, sender=self._sender, to=address, id=self._message_id(message))
+        except ValueError:  # text that is not Unicode
             return PermanentFailure("invalid_content")
-        return Envelope(self._sender.addr_spec, address.addr_spec, content, time.monotonic() + self.timeout)
+        return Envelope(self._sender_address, address, content, time.monotonic() + self.timeout)
 
-    def _content(self, message: Message, address: Address) -> bytes:
-        mail = EmailMessage(policy=_POLICY)
-        mail["From"], mail["To"], mail["Subject"] = self._sender, address, message.subject
-        mail["Date"] = datetime.now(UTC)
-        mail["Message-ID"] = _message_id(message, self._sender)
-        mail["X-Carillon-Target"], mail["X-Carillon-Attempt"] = str(message.target), str(message.attempt)
-        if message.text or not message.html:
-            mail.set_content(message.text)
-        if message.html:
-            (mail.add_alternative if message.text else mail.set_content)(message.html, subtype="html")
-        stuffed = re.sub(rb"(?m)^\.", b"..", mail.as_bytes())
-        return stuffed + (b"" if stuffed.endswith(b"\r\n") else b"\r\n") + b".\r\n"
+    def _message_id(self, message: Message) -> str:
+        """The same for the same attempt, so that a message repeated by some relay can be told."""
+        return f"<{message.attempt}@{self._domain}>"
 
     def _deliver(self, envelope: Envelope) -> Outcome | None:
         """In a thread: what went wrong, if anything."""
@@ -162,8 +152,3 @@ def _broken(envelope: Envelope, why: str = "") -> Outcome:
         return TemporaryFailure("unreachable")
     late = time.monotonic() >= envelope.deadline
     return UnknownOutcome(why or ("timeout" if late else "disconnected"))
-
-
-def _message_id(message: Message, sender: Address) -> str:
-    """The same for the same attempt, so that a message repeated by some relay can be told."""
-    return f"<{message.attempt}@{sender.domain}>"

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from django.core.mail.backends.smtp import EmailBackend
@@ -20,6 +21,10 @@ class Refused(Exception):
         super().__init__(f"{command} {code} {text}")
 
 
+class Closing(Refused):
+    """The last reply on its connection: 421 (idle for too long, say), or -1, smtplib's for what is none."""
+
+
 class GivenUp(Exception):
     """Nobody waits for the message any more, and no byte of it has left."""
 
@@ -28,7 +33,7 @@ class GivenUp(Exception):
 class Envelope:
     """A message on its way. The lock decides which was first: giving up, or the content's first byte."""
 
-    sender: str
+    sender: str  # it and the recipient's address are ASCII without line ends
     address: str
     content: bytes  # CRLF lines, dots stuffed, with the final dot
     deadline: float  # by time.monotonic()
@@ -61,43 +66,37 @@ class Transport:
         self._idle: deque[smtplib.SMTP] = deque()  # the last one used is the next one used
 
     def deliver(self, envelope: Envelope) -> None:
-        """Return when the server has accepted it; raises Refused, GivenUp or OSError."""
-        server = self._take(envelope) or self._open(envelope)
-        try:
-            self._converse(server, envelope)
-        except Refused:
-            self._idle.append(server)
-            raise
-        except BaseException:
-            server.close()
-            raise
-        self._idle.append(server)
+        """Return when the server has accepted it; raises Refused, GivenUp or OSError.
+
+        Whether a kept connection still lives shows in using it. If it does not, and the content has not left,
+        the message goes by a new one.
+        """
+        if server := self._take():
+            try:
+                return self._converse(server, envelope)
+            except (OSError, Closing):
+                if envelope.left:
+                    raise
+        return self._converse(self._open(envelope), envelope)
+
+    def _take(self) -> smtplib.SMTP | None:
+        with suppress(IndexError):
+            return self._idle.pop()
+        return None
 
     def _converse(self, server: smtplib.SMTP, envelope: Envelope) -> None:
-        def expect(code: int, command: str, argument: str = "") -> None:
-            _limit(server, envelope)
-            _check(command, code, server.docmd(command, argument))
-
-        expect(250, "MAIL", f"FROM:<{envelope.sender}>")
-        expect(250, "RCPT", f"TO:<{envelope.address}>")
-        expect(354, "DATA")
-        envelope.let_go()
-        _limit(server, envelope)
-        server.send(envelope.content)
-        _check("DATA", 250, server.getreply())
-
-    def _take(self, envelope: Envelope) -> smtplib.SMTP | None:
-        """A kept connection that still answers. RSET also ends whatever a refused message had begun."""
-        while self._idle:
-            server = self._idle.pop()
-            try:
-                _limit(server, envelope)
-                if server.rset()[0] == 250:
-                    return server
-            except OSError:
-                pass
-            server.close()
-        return None
+        usable = False
+        try:
+            _deliver(server, envelope)
+            usable = True
+        except Refused as refusal:
+            usable = not isinstance(refusal, Closing) and _reset(server, envelope)
+            raise
+        finally:
+            if usable:
+                self._idle.append(server)
+            else:
+                server.close()
 
     def _open(self, envelope: Envelope) -> smtplib.SMTP:
         backend = self._connect(envelope.remaining())
@@ -113,21 +112,37 @@ class Transport:
 
     def close(self) -> None:
         """Say goodbye on the kept connections."""
-        while self._idle:
-            try:
-                self._idle.pop().quit()
-            except OSError:
-                continue
+        while server := self._take():
+            with suppress(OSError):
+                server.quit()
 
 
-def _limit(server: smtplib.SMTP, envelope: Envelope) -> None:
+def _deliver(server: smtplib.SMTP, envelope: Envelope) -> None:
+    _check("MAIL", 250, _ask(server, envelope, f"MAIL FROM:<{envelope.sender}>\r\n"))
+    _check("RCPT", 250, _ask(server, envelope, f"RCPT TO:<{envelope.address}>\r\n"))
+    _check("DATA", 354, _ask(server, envelope, "DATA\r\n"))
+    envelope.let_go()
+    _check("DATA", 250, _ask(server, envelope, envelope.content))
+
+
+def _reset(server: smtplib.SMTP, envelope: Envelope) -> bool:
+    """End what a refused message had begun, or the next MAIL is out of order. False if that fails."""
+    try:
+        return _ask(server, envelope, "RSET\r\n")[0] == 250
+    except OSError:
+        return False
+
+
+def _ask(server: smtplib.SMTP, envelope: Envelope, what: str | bytes) -> tuple[int, bytes]:
     if server.sock is None:
         raise smtplib.SMTPServerDisconnected
     server.sock.settimeout(envelope.remaining())
+    server.send(what)
+    return server.getreply()
 
 
 def _check(command: str, expected: int, answer: tuple[int, bytes]) -> None:
     code, reply = answer
     # 251 and 252 accept too: https://www.rfc-editor.org/rfc/rfc5321#section-4.2.3
     if code != expected and not (expected == 250 and code in (251, 252)):
-        raise Refused(command, code, reply)
+        raise (Closing if code in (421, -1) else Refused)(command, code, reply)

@@ -6,18 +6,24 @@ import base64
 import binascii
 import re
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
-from urllib.parse import unquote_plus
+from functools import lru_cache
 
 from aiohttp import web
+from yarl import URL
 
+from apps.integrations.simulator.answers import as_json
 from apps.integrations.simulator.ledger import Entry
-from apps.integrations.simulator.server import Dialect, Simulator, as_json
+from apps.integrations.simulator.server import Dialect, Simulator
+from apps.integrations.twilio.simulated_receipts import TwilioReporter
 
+MESSAGES = re.compile(r"/2010-04-01/Accounts/[^/]+/Messages\.json")
 ACCOUNT = re.compile(r"AC[0-9a-fA-F]{32}")
 NUMBER = re.compile(r"\+[1-9]\d{6,14}")
 LONGEST = 1_600  # characters
+REFERENCE = re.compile(r"[?&](target|attempt)=([^&#]*)")
 TEXTS = {
     20003: "Authenticate",
     20429: "Too Many Requests",
@@ -47,21 +53,22 @@ class Twilio(Dialect):
 
 
 def register(simulator: Simulator) -> None:
-    """Serve the creation of messages."""
+    """Serve the creation of messages, and report what became of them."""
     dialect = Twilio()
 
-    async def create(request: web.Request) -> web.Response:
-        if _account(request) != request.match_info["account"]:
+    async def create(request: web.BaseRequest) -> web.Response:
+        if _account(request) != request.path.split("/")[3]:
             return _error(401, 20003)
         form = _form((await request.read()).decode())
         if code := _refusal(form):
             return _error(400, code)
         return await simulator.answer(request, dialect, [_entry(form)])
 
-    simulator.app.router.add_post("/2010-04-01/Accounts/{account}/Messages.json", create)
+    simulator.routes.add([("POST", MESSAGES, create)])
+    simulator.receipts.register(TwilioReporter())
 
 
-def _account(request: web.Request) -> str | None:
+def _account(request: web.BaseRequest) -> str | None:
     """The account the credentials are of, if they have the right shape."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     try:
@@ -71,7 +78,7 @@ def _account(request: web.Request) -> str | None:
     return account if scheme == "Basic" and token and ACCOUNT.fullmatch(account) else None
 
 
-def _refusal(form: dict[str, str]) -> int:
+def _refusal(form: Mapping[str, str]) -> int:
     """The error code of a form in which something is missing or wrong; 0 if nothing is."""
     if not form.get("To"):
         return 21604
@@ -84,14 +91,13 @@ def _refusal(form: dict[str, str]) -> int:
     return 21617 if len(form["Body"]) > LONGEST else 0
 
 
-def _form(encoded: str) -> dict[str, str]:
-    """Each name once, the last value: a third of the time `parse_qsl` takes."""
-    pairs = (pair.partition("=") for pair in encoded.split("&"))
-    return {name: unquote_plus(value) for name, _, value in pairs}
+def _form(encoded: str) -> Mapping[str, str]:
+    """The fields of a form. yarl's decoder, in C, takes 6 µs where `unquote_plus` takes 12."""
+    return URL.build(query_string=encoded, encoded=True).query
 
 
-def _entry(form: dict[str, str]) -> Entry:
-    reference = _form(form.get("StatusCallback", "").partition("?")[2])
+def _entry(form: Mapping[str, str]) -> Entry:
+    reference = dict(REFERENCE.findall(form.get("StatusCallback", "")))
     return {
         "channel": "sms",
         "id": f"SM{secrets.token_hex(16)}",
@@ -105,7 +111,7 @@ def _entry(form: dict[str, str]) -> Entry:
 
 
 def _resource(entry: Entry) -> dict[str, object]:
-    now = formatdate()
+    now = _date(int(time.time()))
     return {
         "sid": entry["id"],
         "to": entry["address"],
@@ -123,6 +129,11 @@ def _resource(entry: Entry) -> dict[str, object]:
         "price": None,
         "price_unit": "USD",
     }
+
+
+@lru_cache(1)
+def _date(second: int) -> str:
+    return formatdate(second)
 
 
 def _error(status: int, code: int, headers: dict[str, str] | None = None) -> web.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
@@ -20,6 +20,10 @@ from project.paging import Page, paginate
 PAGE = 100  # targets
 LATEST = 20  # attempts of a target, and its first
 
+# What a layer above this one adds to the page: of these targets the receipts, oldest first, one statement.
+# Each has target_id, kind, code, at, received_at and applied.
+receipts_of: list[Callable[[Sequence[UUID]], Iterable[Any]]] = []
+
 REDRIVABLE = (Status.FAILED, Status.DEAD)
 
 
@@ -32,6 +36,7 @@ class Shown:
     person: User | None
     attempts: Sequence[DeliveryAttempt]
     dead_letters: Sequence[DeadLetter]
+    receipts: Sequence[Any]
 
     @property
     def tone(self) -> str:
@@ -70,6 +75,7 @@ class Shown:
             ("bounced", target.bounced_at),
             ("opened", target.opened_at),
             ("clicked", target.clicked_at),
+            ("complained", target.complained_at),
             ("read", target.read_at),
         ]
         if target.status not in (Status.SENT, Status.DELIVERED):
@@ -109,6 +115,7 @@ def detail(notification: Notification, query: Mapping[str, str]) -> Detail:
     targets: list[NotificationTarget] = page.items
     attempts = _by_target(latest_attempts([target.pk for target in targets]))
     letters = _by_target(_dead_letters([target.pk for target in targets]))
+    reported = _by_target(chain.from_iterable(read([t.pk for t in targets]) for read in receipts_of))
     people = User.objects.in_bulk({target.user_id for target in targets} | _resolvers(letters))
     for letter in chain.from_iterable(letters.values()):
         letter.resolver = people.get(letter.resolved_by_id)
@@ -119,6 +126,7 @@ def detail(notification: Notification, query: Mapping[str, str]) -> Detail:
             person=people.get(target.user_id),
             attempts=attempts.get(target.pk, []),
             dead_letters=letters.get(target.pk, []),
+            receipts=reported.get(target.pk, []),
         )
         for target in targets
     ]
