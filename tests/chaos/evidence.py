@@ -1,0 +1,187 @@
+"""What a run leaves behind, side by side: the database, the simulator's ledger, and what clients saw.
+
+Loaded by plain selects and one pass over the ledger's file; what it means is decided in `checks`. For 200,000
+deliveries this is some 100 MB.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+import psycopg
+
+from tests.chaos.people import BAD_ANSWERS
+
+
+class Target(NamedTuple):
+    notification: UUID
+    user: int
+    channel: str
+    lane: str
+    address: str
+    status: str
+    delivered_at: float | None  # seconds since 1970, as all times here
+
+
+class Attempt(NamedTuple):
+    """Of a target that is dead, whose notification was cancelled, or whose address is suppressed."""
+
+    target: UUID
+    id: UUID
+    outcome: str
+    started_at: float
+    was_unknown: bool
+
+
+class Entry(NamedTuple):
+    """Of the ledger."""
+
+    attempt: UUID
+    at: float
+
+
+class Move(NamedTuple):
+    """How often targets went from one status to another, and one that did."""
+
+    old: str
+    new: str
+    engagement_changed: bool
+    times: int
+    example: UUID
+
+
+class Listened(NamedTuple):
+    """One person's in-app notifications, as (sequence, target)."""
+
+    user: int
+    by_socket: list[tuple[int, UUID]]
+    by_rest: list[tuple[int, UUID]]
+
+
+class Probe(NamedTuple):
+    """One target of a critical notification."""
+
+    target: UUID
+    channel: str
+    answered: float  # when the POST was
+
+
+class Window(NamedTuple):
+    """A time in which the critical lane of a channel is excused, and why."""
+
+    channel: str
+    begin: float
+    end: float
+    why: str
+
+
+@dataclass(kw_only=True)
+class Evidence:
+    """All that `checks` looks at."""
+
+    targets: dict[UUID, Target]
+    ledger: dict[UUID, list[Entry]]
+    unknown: Counter[UUID]  # by target: attempts that ever were unknown
+    attempts: dict[UUID, list[Attempt]] = field(default_factory=dict)
+    claims: int = 0  # left over
+    rows: dict[UUID, str] = field(default_factory=dict)  # notification -> our name of it
+    promised: dict[UUID, tuple[str, int]] = field(default_factory=dict)  # -> our name, targets
+    wrong: list[str] = field(default_factory=list)  # what clients had to complain of
+    moves: list[Move] = field(default_factory=list)
+    cancelled: dict[UUID, float] = field(default_factory=dict)  # notification -> known to be committed
+    told_cancelled: set[UUID] = field(default_factory=set)  # targets that were answered to be cancelled
+    suppressed: dict[tuple[str, str], float] = field(default_factory=dict)  # channel, address -> the same
+    listened: list[Listened] = field(default_factory=list)
+    inboxes: dict[int, list[tuple[int, UUID]]] = field(default_factory=dict)
+    probes: list[Probe] = field(default_factory=list)
+    excused: list[Window] = field(default_factory=list)
+    backed_up: list[float] = field(default_factory=list)  # when the bulk lanes were seen to be full
+    unanswered: int = 0  # messages in requests that a provider never answered, counted on the wire
+    in_the_air: int = 0  # messages in the air when workers or the database were taken away
+
+
+def read_ledger(path: Path) -> dict[UUID, list[Entry]]:
+    """The ledger's entries by target."""
+    found: dict[UUID, list[Entry]] = defaultdict(list)
+    with path.open("rb") as file:
+        for raw in file:
+            line = orjson.loads(raw)
+            found[UUID(line["target"])].append(Entry(UUID(line["attempt"]), line["at"]))
+    return found
+
+
+_TARGETS = """
+SELECT id, notification_id, user_id, channel, lane, address, status, extract(epoch FROM delivered_at)::float8
+FROM notifications_notificationtarget
+"""
+_ATTEMPTS = """
+SELECT a.target_id, a.id, a.outcome, extract(epoch FROM a.started_at)::float8,
+       EXISTS (SELECT 1 FROM chaos_unknown u WHERE u.attempt_id = a.id)
+FROM notifications_deliveryattempt a JOIN notifications_notificationtarget t ON t.id = a.target_id
+WHERE t.status = 'dead' OR t.notification_id = ANY(%s::uuid[])
+   OR (t.channel, t.address) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+"""
+_MOVES = """
+SELECT old, new, engagement_changed, count(*), (array_agg(target_id))[1] FROM chaos_move GROUP BY 1, 2, 3
+"""
+
+
+def read_database(
+    connection: psycopg.Connection[Any],
+    cancelled: dict[UUID, float],
+    suppressed: dict[tuple[str, str], float],
+) -> Evidence:
+    """What the database says, all at one moment; the rest of the evidence is its caller's to add."""
+    run = connection.execute
+    run("CREATE INDEX ON chaos_unknown (attempt_id)")
+    run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")  # receipts may still be coming in
+    found = Evidence(
+        targets={id: Target(*values) for id, *values in run(_TARGETS)},
+        ledger={},
+        unknown=Counter(
+            dict(run("SELECT target_id, count(DISTINCT attempt_id) FROM chaos_unknown GROUP BY 1").fetchall())
+        ),
+        cancelled=cancelled,
+        suppressed=suppressed,
+    )
+    pairs = [[channel for channel, _ in suppressed], [address for _, address in suppressed]]
+    for row in run(_ATTEMPTS, [list(cancelled), *pairs]):
+        found.attempts.setdefault(row[0], []).append(Attempt(*row))
+    found.rows = dict(run("SELECT id, related_id FROM notifications_notification").fetchall())
+    found.moves = [Move(*row) for row in run(_MOVES)]
+    (found.claims,) = run("SELECT count(*) FROM delivery_claim").fetchone() or (0,)
+    inbox = run("SELECT user_id, sequence, target_id FROM notifications_inboxitem ORDER BY 1, 2")
+    for user, sequence, target in inbox:
+        found.inboxes.setdefault(user, []).append((sequence, target))
+    run("COMMIT")
+    return found
+
+
+_KEPT = (
+    "notifications_notification",
+    "notifications_notificationtarget",
+    "notifications_deliveryattempt",
+    "notifications_inboxitem",
+    "delivery_claim",
+    "chaos_move",
+    "chaos_unknown",
+)
+
+
+def keep(connection: psycopg.Connection[Any], folder: Path) -> None:
+    """Write the tables into the folder as CSV, for whoever looks for the cause of a violation."""
+    for table in _KEPT:
+        copy = f"COPY (SELECT * FROM {table}) TO STDOUT WITH CSV HEADER"
+        with (folder / f"{table}.csv").open("wb") as file, connection.cursor().copy(copy) as rows:
+            for data in rows:
+                file.write(data)
+
+
+def is_bad_answer(address: str) -> bool:
+    """Whether the simulator answers this phone number, but tells nothing."""
+    return address.endswith(BAD_ANSWERS)

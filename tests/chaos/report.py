@@ -1,0 +1,85 @@
+"""What a run prints: a table of its faults, what was violated, and the last line."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.chaos import checks
+from tests.chaos.checks import Violation
+from tests.chaos.evidence import Evidence
+from tests.chaos.run import Outcome, Run
+
+MOST = 20  # violations of one invariant that are written out
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Each kind of fault, how often, and how long until what it hit worked again."""
+    by_kind: dict[str, list[float | None]] = {}
+    for outcome in outcomes:
+        by_kind.setdefault(outcome.planned.kind, []).append(outcome.recovery)
+    lines = [f"{'fault':20} {'times':>5} {'recovery p50':>13} {'max':>8}"]
+    for kind, seconds in sorted(by_kind.items()):
+        known = [one for one in seconds if one is not None]
+        p50 = f"{statistics.median(known):.1f} s" if known else "never"
+        most = f"{max(known):.1f} s" if len(known) == len(seconds) else "never"
+        lines.append(f"{kind:20} {len(seconds):5} {p50:>13} {most:>8}")
+    return "\n".join(lines)
+
+
+def timeline(outcomes: Sequence[Outcome]) -> str:
+    """When each fault was on, to read the logs by."""
+    lines = []
+    for outcome in outcomes:
+        seconds = outcome.recovery
+        again = checks.clock(outcome.healed + seconds) if seconds is not None else "never"
+        name = f"{outcome.planned.kind} {outcome.planned.variant}"
+        lines.append(
+            f"{checks.clock(outcome.began)} {name:34} healed {checks.clock(outcome.healed)}, works {again}"
+        )
+    return "\n".join(lines)
+
+
+def about(run: Run, seen: Evidence) -> str:
+    """What else is good to know of the run."""
+    seconds = sorted(took for _, took in checks.latencies(seen) if took is not None)
+    p50, p99 = (seconds[int(len(seconds) * share)] if seconds else 0.0 for share in (0.5, 0.99))
+    latency = f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, bound {checks.CRITICAL_BOUND:.0f} s"
+    quiet = f"after {run.quiet_after:.1f} s" if run.quiet_after is not None else "never"
+    restarts, stuck = _counts(run.stage.restarts), _counts(run.stage.stuck)
+    lines = [
+        f"requests: {len(run.traffic.accepted)} accepted, {run.client.ambiguous} tries without an answer",
+        f"unknown attempts: {seen.unknown.total()} of at most {checks.unknown_bound(seen)}",
+        f"  {seen.unanswered} messages were not answered, {seen.in_the_air} were in the air at faults",
+        f"critical lane: {len(seconds)} of {len(seen.probes)} not excused, {latency}",
+        f"clients: {len(seen.listened)}, {sum(one.connections for one in run.sockets.listeners)} connections",
+        f"cancelled: {len(seen.cancelled)} notifications; suppressed: {len(seen.suppressed)} addresses",
+        f"restarted as they had ended: {restarts}; as they were stuck: {stuck}",
+        f"quiet: {quiet}",
+    ]
+    return "\n".join(lines)
+
+
+def _counts(names: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(names.items())) or "none"
+
+
+def told(violations: Sequence[Violation]) -> str:
+    """The violations, of each invariant the first ones."""
+    lines = []
+    for invariant in sorted({violation.invariant for violation in violations}):
+        of_it = [violation.text for violation in violations if violation.invariant == invariant]
+        lines += [f"{invariant} violated: {text}" for text in of_it[:MOST]]
+        if len(of_it) > MOST:
+            lines.append(f"{invariant} violated: … and {len(of_it) - MOST} more")
+    return "\n".join(lines)
+
+
+def last_line(run: Run, seen: Evidence, violations: Sequence[Violation], seed: int) -> str:
+    """The run in one line."""
+    count = {kind: sum(v.kind == kind for v in violations) for kind in ("lost", "duplicated")}
+    return (
+        f"lost={count['lost']} duplicated={count['duplicated']} ambiguous={seen.unknown.total()}"
+        f" faults={len(run.outcomes)} deliveries={len(seen.targets)} seed={seed}"
+    )

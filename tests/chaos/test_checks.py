@@ -1,0 +1,310 @@
+"""The checker itself: clean books pass, and what is wrong with each invariant is found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+
+from project.ids import attempt_id
+from tests.chaos import checks
+from tests.chaos.checks import CRITICAL_BOUND
+from tests.chaos.evidence import Attempt, Entry, Evidence, Listened, Move, Probe, Target, Window
+
+NOTIFICATION, CANCELLED, CRITICAL = UUID(int=1 << 64), UUID(int=2 << 64), UUID(int=3 << 64)
+EMAIL, SMS, IN_APP, DEAD, GONE, BLOCKED, CODE = (UUID(int=n << 8) for n in range(1, 8))
+NEW = UUID(int=99 << 8)
+USER, ADDRESS = 5, "p@example.com"
+NOW = 1_000_000.0
+
+
+def target(
+    channel: str, status: str, *, of: UUID = NOTIFICATION, lane: str = "", address: str = ""
+) -> Target:
+    at = NOW if status == "delivered" else None
+    return Target(of, USER, channel, lane or f"{channel}.normal", address or ADDRESS, status, at)
+
+
+def attempt(of: UUID, outcome: str, *, number: int = 1, at: float = NOW, unknown: bool = False) -> Attempt:
+    return Attempt(of, attempt_id(of, number), outcome, at, unknown)
+
+
+def accepted(of: UUID, number: int = 1, at: float = NOW) -> Entry:
+    return Entry(attempt_id(of, number), at)
+
+
+@pytest.fixture
+def seen() -> Evidence:
+    """A run that went well: something of each kind, one ambiguity, one excuse."""
+    inbox = [(1, IN_APP)]
+    return Evidence(
+        targets={
+            EMAIL: target("email", "sent"),
+            SMS: target("sms", "delivered"),
+            IN_APP: target("in_app", "delivered"),
+            DEAD: target("email", "dead"),
+            GONE: target("sms", "cancelled", of=CANCELLED),
+            BLOCKED: target("sms", "skipped", address="+15005550911"),
+            CODE: target("sms", "sent", of=CRITICAL, lane="sms.critical", address="+15005551234"),
+        },
+        ledger={
+            EMAIL: [accepted(EMAIL)],
+            SMS: [accepted(SMS)],
+            DEAD: [accepted(DEAD)],
+            CODE: [accepted(CODE, 1, NOW + 1), accepted(CODE, 2, NOW + 9)],
+        },
+        unknown=Counter({DEAD: 1, CODE: 1}),
+        attempts={
+            DEAD: [attempt(DEAD, "unknown", unknown=True)],
+            BLOCKED: [attempt(BLOCKED, "temporary_failure")],
+        },
+        rows={NOTIFICATION: "key-1/0", CANCELLED: "key-2/0", CRITICAL: "probe-1"},
+        promised={NOTIFICATION: ("key-1/0", 5), CANCELLED: ("key-2/0", 1)},
+        moves=[Move("queued", "sending", False, 9, EMAIL), Move("sent", "sent", False, 1, SMS)],
+        cancelled={CANCELLED: NOW},
+        told_cancelled={GONE},
+        suppressed={("sms", "+15005550911"): NOW + 1},
+        listened=[Listened(USER, list(inbox), list(inbox))],
+        inboxes={USER: inbox},
+        probes=[Probe(CODE, "sms", NOW)],
+        backed_up=[NOW - 0.5],
+        unanswered=1,
+        in_the_air=1,
+    )
+
+
+def found(seen: Evidence) -> set[str]:
+    return {violation.invariant for violation in checks.violations(seen)}
+
+
+def test_a_good_run_passes(seen: Evidence) -> None:
+    assert checks.violations(seen) == []
+
+
+def promised_target_is_missing(seen: Evidence) -> None:
+    seen.promised[NOTIFICATION] = ("key-1/0", 6)
+
+
+def promised_notification_is_missing(seen: Evidence) -> None:
+    seen.promised[UUID(int=9 << 64)] = ("key-9/0", 1)
+
+
+def target_is_stuck(seen: Evidence) -> None:
+    seen.targets[EMAIL] = target("email", "sending")
+
+
+def target_is_held_for_ever(seen: Evidence) -> None:
+    seen.targets[BLOCKED] = target("sms", "held", address="+15005550911")
+
+
+def dead_without_an_attempt(seen: Evidence) -> None:
+    seen.attempts.clear()
+
+
+def dead_after_an_acceptance(seen: Evidence) -> None:
+    seen.attempts[DEAD] = [attempt(DEAD, "accepted")]
+
+
+def claim_is_left_over(seen: Evidence) -> None:
+    seen.claims = 1
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        promised_target_is_missing,
+        promised_notification_is_missing,
+        target_is_stuck,
+        target_is_held_for_ever,
+        dead_without_an_attempt,
+        dead_after_an_acceptance,
+        claim_is_left_over,
+    ],
+)
+def test_i1_finds_what_is_lost(seen: Evidence, plant: Callable[[Evidence], None]) -> None:
+    plant(seen)
+    assert "I1" in found(seen)
+    assert any(violation.kind == "lost" for violation in checks.violations(seen))
+
+
+@pytest.mark.parametrize("outcome", ["temporary_failure", "permanent_failure"])
+def test_i1_takes_a_refusal_for_a_reason(seen: Evidence, outcome: str) -> None:
+    seen.attempts[DEAD] = [attempt(DEAD, outcome)]
+    assert found(seen) == set()
+
+
+@pytest.mark.parametrize("id", [EMAIL, SMS])
+def test_i2_finds_a_sent_target_the_provider_never_had(seen: Evidence, id: UUID) -> None:
+    del seen.ledger[id]
+    assert found(seen) == {"I2"}
+    assert [violation.kind for violation in checks.violations(seen)] == ["lost"]
+
+
+def test_i2_finds_a_message_of_no_target(seen: Evidence) -> None:
+    seen.ledger[NEW] = [accepted(NEW)]
+    assert found(seen) == {"I2"}
+
+
+def test_i3_finds_a_second_message_without_an_unknown_attempt(seen: Evidence) -> None:
+    seen.ledger[EMAIL].append(accepted(EMAIL, 2))
+    assert found(seen) == {"I3"}
+    assert [violation.kind for violation in checks.violations(seen)] == ["duplicated"]
+
+
+def test_i3_finds_a_repeat_where_the_policy_does_not_repeat(seen: Evidence) -> None:
+    seen.ledger[DEAD].append(accepted(DEAD, 2))
+    assert found(seen) == {"I3"}
+
+
+def test_i3_finds_a_third_message_after_one_unknown_attempt(seen: Evidence) -> None:
+    seen.ledger[CODE].append(accepted(CODE, 3))
+    assert found(seen) == {"I3"}
+
+
+def test_i3_finds_one_attempt_that_called_twice(seen: Evidence) -> None:
+    seen.ledger[CODE] = [accepted(CODE, 1, NOW + 1), accepted(CODE, 1, NOW + 2)]
+    assert found(seen) == {"I3"}
+
+
+def test_i3_finds_that_everything_is_called_unknown(seen: Evidence) -> None:
+    seen.unknown.update([EMAIL, SMS])
+    assert found(seen) == {"I3"}
+
+
+@pytest.mark.parametrize("number", ["+15005550905", "+15005550907"])
+def test_i3_allows_for_answers_that_tell_nothing(seen: Evidence, number: str) -> None:
+    seen.targets[SMS] = target("sms", "delivered", address=number)
+    seen.unknown[SMS] += 1
+    assert found(seen) == set()
+
+
+def test_i4_finds_a_key_that_took_effect_twice(seen: Evidence) -> None:
+    seen.rows[NEW] = "key-1/0"
+    assert "I4" in found(seen)
+    assert any(violation.kind == "duplicated" for violation in checks.violations(seen))
+
+
+def test_i4_finds_an_answer_that_names_another_notification(seen: Evidence) -> None:
+    seen.rows[NEW] = seen.rows.pop(NOTIFICATION)
+    assert "I4" in found(seen)
+
+
+def test_i4_finds_two_answers_to_one_key(seen: Evidence) -> None:
+    seen.wrong.append("key-1: two answers to one key")
+    assert found(seen) == {"I4"}
+
+
+def test_i5_finds_a_message_after_the_cancel(seen: Evidence) -> None:
+    seen.ledger[GONE] = [accepted(GONE, 1, NOW + 2)]
+    seen.attempts[GONE] = [attempt(GONE, "accepted", at=NOW + 1)]
+    assert found(seen) == {"I5"}
+
+
+def test_i5_finds_a_message_after_the_suppression(seen: Evidence) -> None:
+    seen.ledger[BLOCKED] = [accepted(BLOCKED, 2, NOW + 3)]
+    seen.attempts[BLOCKED].append(attempt(BLOCKED, "accepted", number=2, at=NOW + 2))
+    assert found(seen) == {"I5"}
+
+
+def test_i5_finds_an_inbox_item_after_the_cancel(seen: Evidence) -> None:
+    seen.cancelled[NOTIFICATION] = NOW - 1
+    assert found(seen) == {"I5"}
+
+
+def test_i5_finds_a_target_that_was_told_to_be_cancelled_and_is_not(seen: Evidence) -> None:
+    seen.told_cancelled.add(EMAIL)
+    assert found(seen) == {"I5"}
+
+
+def test_i5_finds_a_message_of_a_cancelled_notification_that_counts_as_sent(seen: Evidence) -> None:
+    seen.cancelled[CRITICAL] = NOW + 0.5
+    seen.attempts[CODE] = [attempt(CODE, "accepted", number=2, at=NOW + 8)]
+    assert found(seen) == {"I5"}
+
+
+def test_i5_allows_what_was_checked_before(seen: Evidence) -> None:
+    seen.ledger[GONE] = [accepted(GONE, 1, NOW + 2)]
+    seen.attempts[GONE] = [attempt(GONE, "unknown", at=NOW - 1, unknown=True)]
+    assert found(seen) == set()
+
+
+def test_i5_allows_a_later_attempt_that_did_not_reach_the_provider(seen: Evidence) -> None:
+    seen.ledger[BLOCKED] = [accepted(BLOCKED, 1, NOW)]
+    seen.attempts[BLOCKED].append(attempt(BLOCKED, "temporary_failure", number=2, at=NOW + 2))
+    assert found(seen) == set()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("sent", "queued"), ("delivered", "sent"), ("cancelled", "sending")]
+)
+def test_i6_finds_a_move_that_is_not_in_the_table(seen: Evidence, old: str, new: str) -> None:
+    seen.moves.append(Move(old, new, False, 1, EMAIL))
+    assert found(seen) == {"I6"}
+
+
+def test_i6_finds_an_engagement_time_that_changed(seen: Evidence) -> None:
+    seen.moves.append(Move("sent", "sent", True, 1, EMAIL))
+    assert found(seen) == {"I6"}
+
+
+@pytest.mark.parametrize("where", ["by_socket", "by_rest"])
+@pytest.mark.parametrize(
+    "got",
+    [
+        [(1, IN_APP)],
+        [(1, IN_APP), (2, NEW), (2, NEW)],
+        [(2, NEW), (1, IN_APP)],
+        [(1, NEW), (2, IN_APP)],
+    ],
+    ids=["missing", "twice", "out of order", "another"],
+)
+def test_i7_finds_what_a_client_has_not_just_once_in_order(
+    seen: Evidence, where: str, got: list[tuple[int, UUID]]
+) -> None:
+    inbox = [(1, IN_APP), (2, NEW)]
+    seen.targets[NEW] = target("in_app", "delivered", of=CRITICAL)
+    seen.inboxes[USER] = inbox
+    seen.listened = [Listened(USER, list(inbox), list(inbox))]
+    assert found(seen) == set()
+    books = {"by_socket": inbox, "by_rest": inbox, where: got}
+    seen.listened = [Listened(USER, **books)]
+    assert found(seen) == {"I7"}
+
+
+def test_i7_finds_a_delivered_target_that_is_in_no_inbox(seen: Evidence) -> None:
+    seen.targets[NEW] = target("in_app", "delivered", of=CRITICAL)
+    assert found(seen) == {"I7"}
+
+
+def late(seen: Evidence) -> None:
+    seen.ledger[CODE] = [accepted(CODE, 1, NOW + CRITICAL_BOUND + 1)]
+
+
+def never(seen: Evidence) -> None:
+    del seen.ledger[CODE]
+    seen.targets[CODE] = seen.targets[CODE]._replace(status="cancelled")
+
+
+@pytest.mark.parametrize("plant", [late, never])
+def test_i8_finds_a_critical_message_that_is_late(seen: Evidence, plant: Callable[[Evidence], None]) -> None:
+    plant(seen)
+    assert found(seen) == {"I8"}
+
+
+@pytest.mark.parametrize("plant", [late, never])
+def test_i8_excuses_what_falls_into_an_outage_of_its_channel(
+    seen: Evidence, plant: Callable[[Evidence], None]
+) -> None:
+    plant(seen)
+    seen.probes.append(Probe(IN_APP, "in_app", NOW))
+    seen.excused = [Window("sms", NOW + 1, NOW + 2, "kill-broker")]
+    assert found(seen) == set()
+    seen.excused = [Window("in_app", NOW + 1, NOW + 2, "kill-broker")]
+    assert "I8" in found(seen)
+
+
+def test_i8_finds_that_nothing_was_measured_under_load(seen: Evidence) -> None:
+    seen.backed_up = [NOW - 60]
+    assert found(seen) == {"I8"}
