@@ -25,12 +25,28 @@ overlay(overlay(
     || substr(replace(gen_random_uuid()::text, '-', ''), 13) PLACING '7' FROM 13) PLACING '00' FROM 31)::uuid
 """
 
-_PLAN = f"""
+PLAN = f"""
 INSERT INTO notifications_notificationtarget (id, notification_id, organization_id, user_id, channel, address,
     lane, status, reason, next_attempt_at, attempts, attempts_allowed)
-SELECT {_ID}, %(notification)s, 1, n, %(channel)s, 'person' || n || '@example.com', %(lane)s, 'queued', '',
-       carillon_now(), 0, 6
+SELECT {_ID}, %(notification)s, 1, 1 + n %% %(people)s, %(channel)s, 'person' || n || '@example.com',
+       %(lane)s, 'queued', '', carillon_now(), 0, 6
 FROM generate_series(%(first)s::int, %(last)s::int) AS g(n)
+"""
+
+# What stays in the tables for good: for `growth`. A thousand targets to a notification.
+SETTLED = f"""
+WITH made AS (
+    INSERT INTO notifications_notificationtarget (id, notification_id, organization_id, user_id, channel,
+        address, lane, status, reason, attempts, attempts_allowed, sent_at, settled_at)
+    SELECT {_ID}, md5((n / 1000)::text)::uuid, 1, n, 'email', 'person' || n || '@example.com', 'email.bulk',
+           'sent', '', 1, 6, carillon_now(), carillon_now()
+    FROM generate_series(%(first)s::int, %(last)s::int) AS g(n) RETURNING id
+)
+INSERT INTO notifications_deliveryattempt
+    (id, target_id, number, provider, worker, started_at, finished_at, outcome, code, provider_message_id)
+SELECT overlay(id::text PLACING '01' FROM 35)::uuid, id, 1, 'floor', 'floor', carillon_now(), carillon_now(),
+       'accepted', '', id::text
+FROM made
 """
 
 _CLAIM = """
@@ -90,7 +106,12 @@ SELECT count(*) FROM items
 class _Floor:
     def __init__(self, channel: str, targets: int) -> None:
         self.lane = f"floor.{channel}"
-        self.values = {"notification": ids.uuid7(), "channel": channel, "lane": self.lane}
+        self.values = {
+            "notification": ids.uuid7(),
+            "channel": channel,
+            "lane": self.lane,
+            "people": targets,
+        }
         self.channel = channel
         self.limit = BATCH[channel]
         self.planned = iter(range(0, targets, PLANNED_AT_ONCE))
@@ -110,7 +131,7 @@ class _Floor:
         if first is None:
             return False
         last = min(first + PLANNED_AT_ONCE, self.targets)
-        connection.execute(_PLAN, {**self.values, "first": first + 1, "last": last})
+        connection.execute(PLAN, {**self.values, "first": first + 1, "last": last})
         return True
 
     def _deliver(self, connection: psycopg.Connection) -> bool:

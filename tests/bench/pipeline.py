@@ -1,15 +1,24 @@
-"""From the call of the intake service to the last settled target, planning included, beside bare SQL."""
+"""Targets per second from the call of the intake service to the last one settled, planning included.
+
+One audience at a time on one channel, with a template; the median of three runs. The floor is bare SQL: the
+same rows inserted, claimed and settled in the same tables by as many connections, without rendering, provider
+and bells.
+"""
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
+from project.dev.processes import Processes
 from tests.bench import floor
-from tests.bench.stage import Stage, make_people, stage
+from tests.bench.stage import make_people, stage
 
 # Channel -> targets, processes of its worker group.
 RUNS = {"email": (100_000, 3), "in_app": (20_000, 2), "sms": (10_000, 2)}
+REPEATS = 3
 SLOWEST = 300  # seconds one run may take
 BODY = (
     "Hello {{ recipient.name }},\n\nyour order {{ order }} has left our warehouse and should reach you on "
@@ -27,21 +36,26 @@ def main(argv: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         user_ids = make_people(max(RUNS[name][0] for name in chosen))
         for name in chosen:
             targets, processes = RUNS[name]
-            floors[name] = round(floor.measure(name, targets, connections=processes))
-            figures[name] = round(run(built, name, user_ids[:targets], processes))
-            print(f"{name}: {figures[name]}/s, floor {floors[name]}/s", flush=True)
+            lowest, ours = [], []
+            for _ in range(REPEATS):
+                lowest.append(floor.measure(name, targets, connections=processes))
+                ours.append(run(built.processes, name, user_ids[:targets], processes, built.accepted))
+                print(f"{name}: {ours[-1]:.0f}/s, floor {lowest[-1]:.0f}/s", flush=True)
+            floors[name], figures[name] = round(statistics.median(lowest)), round(statistics.median(ours))
     return figures, floors
 
 
-def run(built: Stage, channel: str, user_ids: list[int], processes: int) -> float:
-    """Targets per second of one channel."""
+def run(
+    workers: Processes, channel: str, user_ids: list[int], processes: int, accepted: Callable[[], int]
+) -> float:
+    """Targets per second of one channel. Raises AssertionError unless the provider `accepted` each once."""
     from apps.notifications import intake
     from apps.notifications.intake import Order
 
-    built.processes.worker("planning")
-    built.processes.worker(channel, concurrency=processes)
+    workers.worker("planning")
+    workers.worker(channel, concurrency=processes)
     warm_up(channel, user_ids[:10])
-    before = _accepted(built)
+    before = accepted()
     order = Order(
         organization_id=1,
         channels=[channel],
@@ -53,9 +67,9 @@ def run(built: Stage, channel: str, user_ids: list[int], processes: int) -> floa
     id = intake.accept_audience(order, user_ids)
     wait_until_settled(id, len(user_ids))
     seconds = time.monotonic() - started
-    built.processes.stop(["planning", channel])
-    if channel != "in_app" and _accepted(built) - before != len(user_ids):
-        raise AssertionError(f"{_accepted(built) - before} accepted of {len(user_ids)} sent")
+    workers.stop(["planning", channel])
+    if channel != "in_app" and accepted() - before != len(user_ids):
+        raise AssertionError(f"{accepted() - before} accepted of {len(user_ids)} sent")
     return len(user_ids) / seconds
 
 
@@ -96,7 +110,3 @@ SELECT coalesce(
      WHERE t.notification_id = n.id AND t.status IN ('sent', 'delivered')))
 FROM notifications_notification n WHERE id = %s
 """
-
-
-def _accepted(built: Stage) -> int:
-    return sum(built.counts()["providers"].values())

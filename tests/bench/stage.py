@@ -5,18 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import orjson
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from project.dev.processes import Processes, free_port, simulated
+from project.dev.processes import SLOWEST_START, Processes, free_port, simulated
+from project.queues import CHANNELS
 
 DATABASE = "carillon_bench"
+# Processes of each worker group, as production would run them on two cores.
+GROUPS = {
+    **{f"critical_{channel}": 1 for channel in CHANNELS},
+    "in_app": 1,
+    "email": 2,
+    "sms": 2,
+    "planning": 1,
+    "control": 1,
+}
 
 
 class Stage:
@@ -37,13 +47,36 @@ class Stage:
         self.processes.simulator(self.port, self.smtp_port, self.ledger)
         self.processes.wait_for(self.simulator_url("/counts"), "simulator")
 
+    def start_everything(self) -> None:
+        """The simulator, every worker group and the beat, all ready to work."""
+        self.start_simulator()
+        for group, concurrency in GROUPS.items():
+            self.processes.worker(group, concurrency=concurrency)
+        self.processes.beat()
+        wait_for_workers()
+
+    def start_api(self, *, app: str = "project.wsgi:application") -> str:
+        """Two processes of the HTTP server, answering; the base URL."""
+        port = free_port()
+        self.processes.api(port, workers=2, app=app)
+        self.processes.wait_for(f"http://127.0.0.1:{port}/", "api")
+        return f"http://127.0.0.1:{port}"
+
+    def start_sockets(self, app: str = "project.asgi:application") -> tuple[int, int]:
+        """One Daphne, listening; its port and its pid."""
+        port = free_port()
+        daphne = ("-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "--no-server-name", app)
+        process = self.processes.start("sockets", *daphne)
+        self.processes.wait_for(f"http://127.0.0.1:{port}/", "sockets")
+        return port, process.pid
+
     def simulator_url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
-    def counts(self) -> Any:
-        """What the simulator has accepted, per provider."""
+    def accepted(self) -> int:
+        """How many messages the simulator has accepted."""
         with urllib.request.urlopen(self.simulator_url("/counts"), timeout=5) as answer:
-            return orjson.loads(answer.read())
+            return int(orjson.loads(answer.read())["accepted"])
 
 
 @contextlib.contextmanager
@@ -66,6 +99,26 @@ def _fresh_database() -> str:
     parts = conninfo_to_dict(make_conninfo(given))
     secret = f":{parts['password']}" if parts.get("password") else ""
     return f"postgresql://{parts.get('user', '')}{secret}@{parts['host']}:{parts['port']}/{DATABASE}"
+
+
+def wait_for_workers() -> None:
+    """Until each delivery lane's bell has been taken. Raises TimeoutError."""
+    from project import queues
+
+    for lane in queues.DELIVERY_LANES:
+        queues.ring_now(lane)
+    deadline = time.monotonic() + SLOWEST_START
+    while any(queues.broker().llen(lane) for lane in queues.DELIVERY_LANES):
+        if time.monotonic() > deadline:
+            raise TimeoutError("the workers do not take their bells")
+        time.sleep(0.05)
+
+
+def make_key() -> str:
+    """An API key's secret text."""
+    from apps.users.models import ApiKey, ServiceClient
+
+    return ApiKey.issue(ServiceClient.objects.create(name="bench"))[1]
 
 
 def make_people(number: int) -> list[int]:
