@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 
@@ -27,10 +27,14 @@ class Message:
 
     target: UUID
     attempt: UUID
-    address: str  # e-mail address or E.164 number, as the channel has it
+    address: str  # as the channel has it: e-mail address, E.164 number, device token, URL
     text: str
     subject: str = ""
     html: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)  # JSON, for machines: webhook bodies, push data
+    secrets: tuple[str, ...] = ()  # the address's own, newest first: a webhook endpoint's signing secrets
+    expires_at: datetime | None = None  # UTC; later it is of no use
+    urgent: bool = False  # critical and high: wake the device
 
     @property
     def idempotency_key(self) -> str:
@@ -76,6 +80,8 @@ class Adapter(ABC):
 
     key: ClassVar[str]  # "sendgrid": stored on attempts, names the settings and the docs
     channel: ClassVar[str]  # "email"
+    kinds: ClassVar[frozenset[str]] = frozenset()  # of addresses it serves ("fcm"), where a channel has kinds
+    secrets: ClassVar[frozenset[str]] = frozenset()  # the constructor's arguments that nobody may see
     batch_size: int  # most messages one `send_batch` takes
     timeout: float  # seconds a call may last at most; the engine plans its lease around it
 
@@ -118,12 +124,14 @@ class OneAtATime(Adapter):
 class ReceiptKind(StrEnum):
     """What a receipt tells: the vendors' words are mapped to these, what is new to us to OTHER."""
 
-    ACCEPTED = "accepted"  # the vendor has it (its word for queued, sent, deferred …): proof of acceptance
+    ACCEPTED = "accepted"  # the vendor has it (its word for queued, sent …): proof of acceptance
+    DEFERRED = "deferred"  # the vendor has it, could not deliver it yet, and goes on trying by itself
     DELIVERED = "delivered"
     BOUNCED = "bounced"  # it never arrived, and will not
     COMPLAINED = "complained"  # the person called it spam; which also proves that it arrived
     OPTED_OUT = "opted_out"  # STOP, or an unsubscription kept by the vendor
     OPTED_IN = "opted_in"  # START: lifts an opt-out
+    ASKED_HELP = "asked_help"  # HELP
     OPENED = "opened"
     CLICKED = "clicked"
     OTHER = "other"
@@ -172,6 +180,7 @@ class Receiver(ABC):
 
     key: ClassVar[str]  # as the adapter's
     channel: ClassVar[str]
+    secrets: ClassVar[frozenset[str]] = frozenset()  # as the adapter's
 
     @abstractmethod
     def verify(self, request: ReceivedRequest) -> None:
@@ -180,3 +189,8 @@ class Receiver(ABC):
     @abstractmethod
     def parse(self, request: ReceivedRequest) -> list[ReceiptEvent]:
         """The events of a verified request, in their order. Raises BadReceipt."""
+
+    def confirmation(self, request: ReceivedRequest) -> str | None:
+        """The URL that must be fetched before the vendor begins to report, if this verified request asks for
+        that. It is one of the vendor's own."""
+        return None

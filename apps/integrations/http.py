@@ -6,11 +6,31 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+import aiohttp
+
 from apps.integrations.contract import Outcome, PermanentFailure, TemporaryFailure, UnknownOutcome
 
 # Wrong credentials or a wrong sender must neither dead-letter all mail at once nor loop fast: the
 # message waits this many seconds, until a person has mended the settings or its attempts are used up.
 MISCONFIGURED_WAIT = 60.0
+
+
+# The first that fits: https://docs.aiohttp.org/en/stable/client_reference.html#hierarchy-of-exceptions
+BY_EXCEPTION: tuple[tuple[type[Exception], Outcome], ...] = (
+    (aiohttp.ClientConnectorError, TemporaryFailure("unreachable")),  # refused, DNS, TLS
+    (aiohttp.ConnectionTimeoutError, TemporaryFailure("unreachable")),
+    (aiohttp.InvalidURL, TemporaryFailure("misconfigured", MISCONFIGURED_WAIT)),
+    (TimeoutError, UnknownOutcome("timeout")),
+    (aiohttp.ClientError, UnknownOutcome("disconnected")),
+    (OSError, UnknownOutcome("disconnected")),
+    (UnicodeEncodeError, PermanentFailure("invalid_content")),  # before anything left
+)
+
+
+def by_exception(error: Exception) -> Outcome:
+    """The outcome of an aiohttp request without an answer; of what is no error of a request, bad_answer."""
+    kinds = (outcome for kind, outcome in BY_EXCEPTION if isinstance(error, kind))
+    return next(kinds, UnknownOutcome("bad_answer"))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -42,6 +42,7 @@ class SendGridAdapter(Adapter):
 
     key = "sendgrid"
     channel = "email"
+    secrets = frozenset({"api_key"})
 
     def __init__(
         self,

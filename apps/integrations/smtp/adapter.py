@@ -57,6 +57,7 @@ class SmtpAdapter(OneAtATime):
 
     key = "smtp"
     channel = "email"
+    secrets = frozenset({"password"})
 
     def __init__(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import aiohttp
 import orjson
 from twilio.rest import Client
 
@@ -15,7 +14,7 @@ from apps.integrations.contract import (
     TemporaryFailure,
     UnknownOutcome,
 )
-from apps.integrations.http import MISCONFIGURED_WAIT, by_status, retry_after
+from apps.integrations.http import MISCONFIGURED_WAIT, by_exception, by_status, retry_after
 from apps.integrations.twilio.transport import Refused, Transport
 
 _INVALID = PermanentFailure("invalid_address", address_is_dead=True)
@@ -49,16 +48,6 @@ BY_CODE: dict[int, Outcome] = {
     21703: _SENDER,  # the Messaging Service has no sender
 }
 
-# The first that fits: https://docs.aiohttp.org/en/stable/client_reference.html#hierarchy-of-exceptions
-BY_EXCEPTION: tuple[tuple[type[Exception], Outcome], ...] = (
-    (aiohttp.ClientConnectorError, TemporaryFailure("unreachable")),  # refused, DNS, TLS
-    (aiohttp.ConnectionTimeoutError, TemporaryFailure("unreachable")),
-    (TimeoutError, UnknownOutcome("timeout")),
-    (aiohttp.ClientError, UnknownOutcome("disconnected")),
-    (OSError, UnknownOutcome("disconnected")),
-    (UnicodeEncodeError, PermanentFailure("invalid_content")),  # before anything left
-)
-
 
 class TwilioAdapter(OneAtATime):
     """One message a call, `batch_size` calls in the air.
@@ -70,6 +59,7 @@ class TwilioAdapter(OneAtATime):
 
     key = "twilio"
     channel = "sms"
+    secrets = frozenset({"auth_token"})
 
     def __init__(
         self,
@@ -104,9 +94,8 @@ class TwilioAdapter(OneAtATime):
         except Refused as refusal:
             return _outcome(refusal)
         except Exception as error:
-            # What is none of these is what the SDK makes of a success that is not the vendor's JSON.
-            kinds = (outcome for kind, outcome in BY_EXCEPTION if isinstance(error, kind))
-            return next(kinds, UnknownOutcome("bad_answer"))
+            # bad_answer: what the SDK makes of a success that is not the vendor's JSON.
+            return by_exception(error)
         return Accepted(answer.sid) if answer.sid else UnknownOutcome("bad_answer")
 
     def _callback_of(self, message: Message) -> str:

@@ -78,6 +78,7 @@ class TwilioReceiver(Receiver):
 
     key = "twilio"
     channel = "sms"
+    secrets = frozenset({"auth_token"})
 
     def __init__(self, auth_token: str) -> None:
         self._validator = RequestValidator(auth_token)
