@@ -18,6 +18,9 @@ DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = env.str("SECRET_KEY", "insecure-for-development-only-never-in-production" if DEBUG else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured("Set SECRET_KEY (or DEBUG=1 on a machine of your own; bin/dev does all this).")
+# Fernet keys for secrets in the database: the first encrypts, any decrypts. Without any, one is derived from
+# SECRET_KEY.
+ENCRYPTION_KEYS = env.list("ENCRYPTION_KEYS", default=[])
 for needed in ("DATABASE_URL", "REDIS_URL"):
     if needed not in env.ENVIRON:
         raise ImproperlyConfigured(f"Set {needed}, or start through bin/dev, bin/test or bin/bench.")

@@ -64,12 +64,19 @@ class AdapterContract:
     def build_at_closed_port(self, port: int) -> Adapter:
         raise NotImplementedError
 
-    def message(self, fault: str = "", number: int = 0, **parts: Any) -> Message:
+    def address(self, fault: str, number: int) -> str:
+        """An address of this channel; with a fault, one that is magic to the simulator."""
         if self.channel == "sms":
-            address = f"+150055509{FAULTS[fault]}" if fault else f"+1415555{number:04d}"
-        else:
-            address = f"anna{number}+sim-{fault}@example.com" if fault else f"anna{number}@example.com"
-        parts = {"address": address, "subject": f"{BODY}-subject", "text": BODY, **parts}
+            return f"+150055509{FAULTS[fault]}" if fault else f"+1415555{number:04d}"
+        return f"anna{number}+sim-{fault}@example.com" if fault else f"anna{number}@example.com"
+
+    def message(self, fault: str = "", number: int = 0, **parts: Any) -> Message:
+        parts = {
+            "address": self.address(fault, number),
+            "subject": f"{BODY}-subject",
+            "text": BODY,
+            **parts,
+        }
         return Message(target=uuid4(), attempt=uuid4(), **parts)
 
     async def one(self, simulator: Simulator, fault: str, **options: Any) -> Outcome:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# What a request may meet. The last two digits are the magic number: any phone number that ends in
-# 555 09NN, such as +1 500 555 0901. In an e-mail address it is the tag: anna+sim-reject@example.com.
+# What a request may meet. The last two digits are the magic number: any phone number or token that ends in
+# 555 09NN, such as +1 500 555 0901. Elsewhere it is a word: anna+sim-reject@example.com, /hooks/sim-reject.
 FAULTS = {
     "accept": "00",
     "reject": "01",  # the address is invalid, in the vendor's words; a bulk request is refused whole
@@ -30,7 +30,7 @@ FATES = {
     "complain": "12",  # delivered, then called spam; by SMS, answered with STOP
     "stop": "13",  # delivered, then unsubscribed from; by SMS, answered with STOP
 }
-_TAG = re.compile(r"\+sim-([a-z]+)@")
+_TAG = re.compile(r"\bsim-([a-z]+)\b")
 
 
 def _by_number(names: dict[str, str]) -> dict[str, str]:
@@ -51,10 +51,8 @@ def fate(address: str) -> str:
 
 
 def _written(address: str, names: dict[str, str], by_number: dict[str, str]) -> str:
-    if address.startswith("+"):
+    if "sim-" not in address:  # much cheaper than the pattern, and nearly always so
         return by_number.get(address[-7:], "")
-    if "+sim-" not in address:  # much cheaper than the pattern, and nearly always so
-        return ""
     found = _TAG.search(address)
     return found[1] if found and found[1] in names else ""
 

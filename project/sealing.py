@@ -1,0 +1,47 @@
+"""Secrets as they are kept in the database: encrypted, with keys that can be changed while running."""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+
+
+class CannotOpen(Exception):
+    """It was sealed with a key that is not among ours. Says nothing of what is inside."""
+
+
+def seal(text: str) -> str:
+    """Encrypt, with the first of our keys."""
+    return _box(tuple(settings.ENCRYPTION_KEYS), settings.SECRET_KEY).encrypt(text.encode()).decode()
+
+
+def unseal(sealed: str) -> str:
+    """What was sealed with any of our keys. Raises CannotOpen."""
+    try:
+        return _box(tuple(settings.ENCRYPTION_KEYS), settings.SECRET_KEY).decrypt(sealed.encode()).decode()
+    except InvalidToken:
+        raise CannotOpen from None
+
+
+def resealed(sealed: str) -> str:
+    """The same secret under the first of our keys. Raises CannotOpen."""
+    try:
+        return _box(tuple(settings.ENCRYPTION_KEYS), settings.SECRET_KEY).rotate(sealed.encode()).decode()
+    except InvalidToken:
+        raise CannotOpen from None
+
+
+@cache
+def _box(keys: tuple[str, ...], secret_key: str) -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in keys or (_derived(secret_key),)])
+
+
+def _derived(secret_key: str) -> str:
+    """For who has set no keys: from SECRET_KEY, so that nothing is ever kept in clear."""
+    kdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"carillon sealing")
+    return base64.urlsafe_b64encode(kdf.derive(secret_key.encode())).decode()

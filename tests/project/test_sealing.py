@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+from cryptography.fernet import Fernet
+
+from project import sealing
+
+OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+
+
+@pytest.mark.parametrize("keys", [[], [OLD], [NEW, OLD]], ids=["derived", "one", "two"])
+def test_what_is_sealed_can_be_opened_and_not_read(settings, keys: list[str]) -> None:
+    settings.ENCRYPTION_KEYS = keys
+    sealed = sealing.seal("grüße")
+    assert sealing.unseal(sealed) == "grüße" and "grüße" not in sealed
+    assert sealing.seal("grüße") != sealed
+
+
+def test_a_key_is_replaced_in_three_steps(settings) -> None:
+    settings.ENCRYPTION_KEYS = [OLD]
+    sealed = sealing.seal("a")
+    settings.ENCRYPTION_KEYS = [NEW, OLD]
+    again = sealing.resealed(sealed)
+    settings.ENCRYPTION_KEYS = [NEW]
+    assert sealing.unseal(again) == "a"
+    with pytest.raises(sealing.CannotOpen):
+        sealing.unseal(sealed)
+
+
+@pytest.mark.parametrize("sealed", ["", "x", "gAAAAA", "grüße"])
+def test_what_was_not_sealed_is_told(sealed: str) -> None:
+    for function in (sealing.unseal, sealing.resealed):
+        with pytest.raises(sealing.CannotOpen):
+            function(sealed)
