@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Collection, Mapping
 from functools import cache
+from typing import cast
 
 import redis
 from django.conf import settings
@@ -101,17 +103,47 @@ def answered(lane: str) -> None:
         logger.warning("bell not cleared", extra={"lane": lane})
 
 
+def _waiting_key(lane: str) -> str:
+    return f"carillon:waiting:{lane}"
+
+
+WAITING_TOLD = 3.0  # seconds longer than the wait, in which somebody looks again
+
+
+def wait(lane: str, reason: str, seconds: float) -> None:
+    """The lane's work cannot be done now: ring it again then, and let `waiting` tell why."""
+    ring_after(lane, seconds)
+    try:
+        broker().set(_waiting_key(lane), reason, px=int((seconds + WAITING_TOLD) * 1000))
+    except redis.RedisError:
+        logger.warning("waiting not told", extra={"lane": lane})
+
+
+def waiting(lanes: Collection[str]) -> dict[str, str]:
+    """Which of these lanes wait, and why; nothing if the broker cannot be asked."""
+    wanted = sorted(lanes)
+    if not wanted:
+        return {}
+    try:
+        found = cast("list[bytes | None]", broker().mget([_waiting_key(lane) for lane in wanted]))
+    except redis.RedisError:
+        return {}
+    return {lane: reason.decode() for lane, reason in zip(wanted, found, strict=True) if reason}
+
+
 class _Ringer:
     """Rings in the background, one thread per process: no request ever waits for the broker."""
 
     def __init__(self) -> None:
         self._wanted: set[str] = set()
+        self._later: dict[str, float] = {}  # lane -> when to ring it, by the monotonic clock
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def ring(self, lanes: set[str]) -> None:
+    def ring(self, lanes: set[str], later: Mapping[str, float] | None = None) -> None:
         with self._wake:
             self._wanted |= lanes
+            self._later.update(later or {})
             if self._thread is None or not self._thread.is_alive():  # also in a child after a fork
                 self._thread = threading.Thread(target=self._run, name="ringer", daemon=True)
                 self._thread.start()
@@ -120,11 +152,22 @@ class _Ringer:
     def _run(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._wanted)
-                lanes, self._wanted = self._wanted, set()
+                while not self._wanted and (wait := self._sleep()) != 0:
+                    self._wake.wait(wait)
+                lanes, self._wanted = self._wanted | self._due(), set()
             for lane in sorted(lanes, key=_RING_ORDER.__getitem__):
                 ring_now(lane)
             time.sleep(RING_PAUSE)
+
+    def _sleep(self) -> float | None:
+        """Seconds until the next lane that is to be rung later; None if there is none."""
+        return max(0.0, min(self._later.values()) - time.monotonic()) if self._later else None
+
+    def _due(self) -> set[str]:
+        due = {lane for lane, at in self._later.items() if at <= time.monotonic()}
+        for lane in due:
+            del self._later[lane]
+        return due
 
 
 _ringer = _Ringer()
@@ -133,3 +176,8 @@ _ringer = _Ringer()
 def ring(*lanes: str) -> None:
     """Say that there is work in these lanes. Returns at once; call it after COMMIT."""
     _ringer.ring(set(lanes))
+
+
+def ring_after(lane: str, seconds: float) -> None:
+    """Say so later. Returns at once; if this process ends before, the sweeper rings."""
+    _ringer.ring(set(), {lane: time.monotonic() + seconds})

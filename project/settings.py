@@ -168,6 +168,10 @@ BULK_BATCH = env.int("BULK_BATCH", 500)  # rows claimed at once, where the provi
 MAX_ATTEMPTS = env.int("MAX_ATTEMPTS", 6)
 RETRY_BASE = env.float("RETRY_BASE", 10.0)  # first wait; doubles, with jitter
 RETRY_CAP = env.float("RETRY_CAP", 3600.0)
+BREAKER_SECONDS = env.float("BREAKER_SECONDS", 30.0)  # a failing provider is left alone at first; doubles
+SLOW_RECEIPT = env.float("SLOW_RECEIPT", 240.0)  # from sending to delivery: slower ones lower its share
+# Of a provider's limit each process takes this part while Redis, where it is shared, is away.
+LIMIT_SHARES = env.int("LIMIT_SHARES", 16)
 
 # --- Receipts (docs/receipts.md) ---------------------------------------------------------------------------
 # What the providers reach us by, such as https://carillon.example.com: part of what they sign.

@@ -42,7 +42,7 @@ class ReceiptsView(APIView):
 
 
 def _events(request: Request, provider: str) -> list[ReceiptEvent]:
-    receiver = providers.receiver_of(provider)
+    receiver = first_read(lambda: providers.receiver_of(provider))
     if receiver is None:
         raise Problem(404, "not_found", "There is no such provider here, or its key is not configured.")
     body = bytes_of(request, settings.RECEIPT_MAX_BYTES)

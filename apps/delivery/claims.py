@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import cast
@@ -13,12 +13,13 @@ from uuid import UUID
 
 from django.conf import settings
 
+from apps.delivery.routing import BUSY, DOWN, NOWHERE, Choice, Routed
 from apps.notifications import transitions
 from apps.notifications.due import NO_MARKS, Due, Marks
 from apps.notifications.statuses import Reason, Status
 from apps.notifications.transitions import Claimed, Settled
 from apps.preferences import suppression
-from project import clock, db
+from project import clock, db, ids
 
 MARKS_SECONDS = 3.0
 
@@ -35,6 +36,11 @@ class Claim:
     full: bool  # there is more in the lane
     taken_at: datetime  # Postgres time, UTC
     dropped: int = 0  # claimed too, but not to be sent any more: settled at once
+    route: str = ""  # why this provider
+    providers: int = 1  # of the channel: so many attempts are one round
+    spare: frozenset[UUID] = (
+        frozenset()
+    )  # targets that another provider could take at once, if this one fails
     _monotonic: float = field(default_factory=time.monotonic)
 
     @property
@@ -69,13 +75,14 @@ class _Ids:
 
 
 _ids = _Ids()
+_ONLY = Choice("", "the only one")
 # Lane -> (how far it has been taken, when to forget that): what was only locked, or committed late, is found
 # again then.
 _marks: dict[str, tuple[Marks, float]] = {}
 
 _INSERT = """
-INSERT INTO delivery_claim (id, lane, provider, worker, target_ids, lease_until)
-VALUES (%s, %s, %s, %s, %b::uuid[], carillon_now() + make_interval(secs => %s))
+INSERT INTO delivery_claim (id, lane, provider, route, worker, target_ids, lease_until)
+VALUES (%s, %s, %s, %s, %s, %b::uuid[], carillon_now() + make_interval(secs => %s))
 RETURNING created_at
 """
 
@@ -91,7 +98,7 @@ def take(lane: str, provider: str, limit: int) -> Claim | None:
         if not found:
             return None
         targets = _without_dropped(claim_id, lane.partition(".")[0], found)
-        taken_at = _keep(claim_id, lane, provider, targets) if targets else clock.now()
+        taken_at = _keep(claim_id, lane, _ONLY._replace(name=provider), targets) if targets else clock.now()
     return Claim(
         id=claim_id,
         lane=lane,
@@ -101,12 +108,13 @@ def take(lane: str, provider: str, limit: int) -> Claim | None:
         full=len(found) >= limit,
         taken_at=taken_at,
         dropped=len(found) - len(targets),
+        route=_ONLY.reason,
     )
 
 
-def _keep(claim_id: int, lane: str, provider: str, targets: list[Claimed]) -> datetime:
-    ids = [target.id for target in targets]
-    values = [claim_id, lane, provider, worker_name(), ids, settings.CLAIM_LEASE]
+def _keep(claim_id: int, lane: str, choice: Choice, targets: Sequence[Claimed]) -> datetime:
+    target_ids = [target.id for target in targets]
+    values = [claim_id, lane, choice.name, choice.reason, worker_name(), target_ids, settings.CLAIM_LEASE]
     ((taken_at,),) = db.rows(_INSERT, values)
     return cast(datetime, taken_at)
 
@@ -119,6 +127,92 @@ def _without_dropped(claim_id: int, channel: str, targets: list[Claimed]) -> lis
     ends = {target.id: _end(target, channel, suppressed) for target in targets}
     transitions.settle(claim_id, [end for end in ends.values() if end])
     return [target for target in targets if not ends[target.id]]
+
+
+# --- Of several providers ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one bell took: a claim for each provider, and whether there is more in the lane."""
+
+    claims: list[Claim]
+    full: bool
+    count: int  # also of what was dropped or postponed
+
+
+Route = Callable[[str, Collection[str]], Routed]  # of an address, and the providers that had the message
+
+
+def take_routed(lane: str, limit: int, route: Route, *, providers: int, pause: float) -> Batch:
+    """Claim up to `limit` due targets of the lane, each for the provider it is routed to, in one transaction.
+
+    providers: of the channel, which makes a round. pause: seconds until what can go nowhere now is due again.
+    """
+    with db.one_transaction():
+        found = due_rows(Due(lane, limit), transitions.lock_due)
+        routed = _routed(lane, found, route, providers)
+        waiting = [(choice, targets) for choice, targets in routed.items() if choice in (BUSY, DOWN)]
+        for choice, targets in waiting:
+            transitions.postpone([target for target, _ in targets], seconds=pause, reason=choice.reason)
+            del routed[choice]
+        claims = _claimed(lane, routed, providers) if routed else []
+    return Batch(claims, len(found) >= limit, len(found))
+
+
+_Groups = dict[Choice, list[tuple[Claimed, bool]]]
+
+
+def _routed(lane: str, found: list[Claimed], route: Route, providers: int) -> _Groups:
+    had = _had(found, providers) if any(target.attempts for target in found) else {}
+    groups: _Groups = {}
+    for target in found:  # what must not be sent any more goes anywhere: its claim drops it
+        choice, spare = Routed(NOWHERE) if target.moot else route(target.address, had.get(target.id, ()))
+        groups.setdefault(choice, []).append((target, spare))
+    return groups
+
+
+_HAD = "SELECT target_id, provider FROM notifications_deliveryattempt WHERE id = ANY(%b::uuid[])"
+
+
+def _had(found: Iterable[Claimed], providers: int) -> dict[UUID, set[str]]:
+    """The providers that had each of these since it last waited: an attempt for each makes a round."""
+    attempts = [
+        ids.attempt_id(target.id, target.attempts - n)
+        for target in found
+        for n in range(target.attempts % providers)
+    ]
+    had: dict[UUID, set[str]] = {}
+    for target_id, provider in db.rows(_HAD, [attempts]) if attempts else ():
+        had.setdefault(target_id, set()).add(provider)
+    return had
+
+
+def _claimed(lane: str, groups: _Groups, providers: int) -> list[Claim]:
+    numbered = {choice: _ids.next() for choice in groups}
+    pairs = [(target, numbered[choice]) for choice, group in groups.items() for target, _ in group]
+    placed = {target.id: target for target in transitions.claim_each(pairs)}
+    claims = []
+    for choice, group in groups.items():
+        taken = [placed[target.id] for target, _ in group if target.id in placed]
+        targets = _without_dropped(numbered[choice], lane.partition(".")[0], taken)
+        spare = frozenset(target.id for target, spare in group if spare)
+        if targets:
+            claims.append(
+                Claim(
+                    id=numbered[choice],
+                    lane=lane,
+                    provider=choice.name,
+                    worker=worker_name(),
+                    targets=targets,
+                    full=False,
+                    taken_at=_keep(numbered[choice], lane, choice, targets),
+                    route=choice.reason,
+                    providers=providers,
+                    spare=spare,
+                )
+            )
+    return claims
 
 
 _REASONS = {Status.EXPIRED: Reason.EXPIRES_AT, Status.CANCELLED: Reason.CANCELLED}
@@ -174,14 +268,14 @@ FROM started
 """
 
 
-def start(claim: Claim, ids: Collection[UUID]) -> tuple[datetime, set[UUID]] | None:
+def start(claim: Claim, leaving: Collection[UUID]) -> tuple[datetime, set[UUID]] | None:
     """Commit that these are about to leave, and renew the lease. When that was, and which must stay.
 
     None: the claim is no longer ours, so nothing may leave.
     """
-    wanted = set(ids)
-    leaving = [target for target in claim.targets if target.id in wanted]
-    values = [[target.id for target in leaving], [target.place for target in leaving]]
+    wanted = set(leaving)
+    targets = [target for target in claim.targets if target.id in wanted]
+    values = [[target.id for target in targets], [target.place for target in targets]]
     found = db.rows(_START, [settings.CLAIM_LEASE, claim.id, *values])
     return (found[0][0], set(found[0][1])) if found else None
 

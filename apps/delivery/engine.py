@@ -6,16 +6,17 @@ import asyncio
 import logging
 import queue
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
 
-from apps.delivery import claims, in_app, providers
+from apps.delivery import claims, dispatch, health, in_app, providers, watch
 from apps.delivery.claims import Claim
+from apps.delivery.providers import Account
 from apps.delivery.settling import Ended, settle, until_committed
-from apps.integrations.contract import Adapter, Message, Outcomes, UnknownOutcome
+from apps.integrations.contract import Adapter, Message, Outcome, Outcomes, UnknownOutcome
 from apps.notifications import contents, transitions
 from apps.notifications.statuses import Reason, Status
 from apps.notifications.transitions import Claimed, Settled
@@ -27,67 +28,102 @@ GATHER_SECONDS = 0.05  # outcomes that come within this of the first are settled
 
 
 def work(lane: str) -> int:
-    """Answer the lane's bell with one batch; how many targets were claimed."""
+    """Answer the lane's bell with one batch; how many targets were taken."""
     queues.answered(lane)
-    channel = lane.split(".", maxsplit=1)[0]
-    if channel == "in_app":
+    if lane.startswith("in_app."):
         return in_app.deliver(lane)
-    adapter = providers.adapter_of(channel)
-    limit = min(adapter.batch_size, settings.BULK_BATCH) if adapter else settings.BULK_BATCH
-    claim = claims.take(lane, adapter.key if adapter else "", limit)
-    if claim is None:
-        return 0
-    if claim.full:
+    batch = dispatch.take(lane)
+    if batch.full:
         queues.ring_now(lane)  # before sending: so that every worker of the lane wakes
-    if not claim.targets:
-        return claim.dropped
-    if adapter is None:
-        nowhere = [_dead(target, Reason.NO_PROVIDER) for target in claim.targets]
-        _End(claim, claim.taken_at, given_up=nowhere).settle([], last=True)
-    else:
-        _deliver(claim, adapter)
-    return len(claim.targets) + claim.dropped
+    if batch.claims:
+        _deliver(batch.claims)
+    return batch.count
 
 
-def _deliver(claim: Claim, adapter: Adapter) -> None:
-    messages, broken = _compose(claim)
+def _deliver(batch: Sequence[Claim]) -> None:
+    """Send all claims at once, and settle them as it becomes known how they end."""
+    told = Told()
+    flights = {claim.id: flight for claim in batch if (flight := _depart(claim, told)) is not None}
+    while flights:
+        claim_id, group = told.next(min(flight.deadline for flight in flights.values()))
+        if claim_id is None:
+            overdue = [id for id, flight in flights.items() if flight.deadline <= time.monotonic()]
+            for id in overdue:
+                flights.pop(id).give_up()
+        elif claim_id in flights and flights[claim_id].land(group):
+            del flights[claim_id]
+
+
+def _depart(claim: Claim, told: Told) -> _Flight | None:
+    """Commit that the claim's messages are about to leave, and let them; None if none has left."""
+    account = providers.named(claim.channel, claim.provider)
+    if account is None:
+        _not_sent(claim)
+        return None
+    adapter = providers.adapter_of(account)
+    messages, ended = _compose(claim)
     asked = time.monotonic()
     started = claims.start(claim, messages)
     if started and time.monotonic() - asked > settings.CLAIM_LEASE - adapter.timeout - settings.CLAIM_MARGIN:
         started = None  # this process stood still for so long that the sweeper may have the claim by now
     at, stay = started or (claim.taken_at, messages.keys())
-    end = _End(claim, at, stayed=[id for id in messages if id in stay], given_up=broken)
+    end = _End(claim, at, account=account, stayed=[id for id in messages if id in stay], given_up=ended)
     leaving = [message for id, message in messages.items() if id not in stay]
-    for outcomes, last in _gathered(adapter, leaving):
-        end.settle(outcomes, last=last)
     if not leaving:
         end.settle([], last=True)
+        return None
+    return _Flight(end, adapter, leaving, told)
+
+
+def _not_sent(claim: Claim) -> None:
+    """No provider serves these; or theirs was taken away after the claim, and they are routed anew."""
+    if claim.provider:
+        end = _End(claim, claim.taken_at, stayed=[target.id for target in claim.targets])
+    else:
+        dead = [_dead(target, Reason.NO_PROVIDER) for target in claim.targets]
+        end = _End(claim, claim.taken_at, given_up=dead)
+    end.settle([], last=True)
 
 
 class _End:
     """The settling of one claim, group by group; the last one closes it in the same transaction."""
 
     def __init__(
-        self, claim: Claim, at: datetime, *, stayed: Sequence[UUID] = (), given_up: Sequence[Settled] = ()
+        self,
+        claim: Claim,
+        at: datetime,
+        *,
+        account: Account | None = None,
+        stayed: Sequence[UUID] = (),
+        given_up: Sequence[Settled] = (),
     ) -> None:
-        self._claim = claim
+        self.claim = claim
+        self._account = account
         self._started_at = at
+        self._outcomes: list[Outcome] = []
         self._targets = {target.id: target for target in claim.targets}
         self._stayed = stayed
         self._given_up = given_up
         self._unknown: set[UUID] = set()
 
     def settle(self, told: Outcomes, *, last: bool) -> None:
-        ended = [Ended(self._targets[message.target], outcome, self._started_at) for message, outcome in told]
+        cost = self._account.cost if self._account else None
+        ended = [
+            Ended(self._targets[message.target], outcome, self._started_at, cost=cost)
+            for message, outcome in told
+        ]
         self._unknown |= until_committed(lambda: self._write(ended, last))
+        self._outcomes += [outcome for _, outcome in told]
+        if last and self._account is not None and providers.adapter_of(self._account).is_one_service:
+            watch.report(self._account, health.tally(self._outcomes))
 
     def _write(self, ended: Sequence[Ended], last: bool) -> set[UUID]:
         with db.one_transaction():
-            unknown = settle(self._claim, ended, given_up=self._given_up if last else ())
+            unknown = settle(self.claim, ended, given_up=self._given_up if last else ())
             if last:
                 if self._stayed:
-                    transitions.give_back(self._stayed, self._claim.id)
-                claims.close(self._claim.id, self._unknown | unknown)
+                    transitions.give_back(self._stayed, self.claim.id)
+                claims.close(self.claim.id, self._unknown | unknown)
         return unknown
 
 
@@ -114,36 +150,54 @@ def _dead(target: Claimed, reason: Reason) -> Settled:
     return Settled(target.id, Status.DEAD, reason.value, None, target.attempts)
 
 
-def _gathered(adapter: Adapter, messages: list[Message]) -> Iterator[tuple[Outcomes, bool]]:
-    """The outcomes as they become known, and whether they are the last, gathered to be worth a commit.
+class Told:
+    """What the loop's thread tells this one: outcomes, by claim; None: its adapter has no more."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[tuple[int, Outcomes | None]] = queue.SimpleQueue()
+        self.put = self._queue.put
+
+    def next(self, deadline: float) -> tuple[int | None, Outcomes | None]:
+        """The next, and whose it is; nobody's if none comes before the deadline (monotonic)."""
+        try:
+            return self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            return None, None
+
+
+class _Flight:
+    """A claim's messages in the air.
 
     Whatever the adapter has not told when its time is up may have been sent: its outcome is unknown.
     """
-    if not messages:
-        return
-    told: queue.SimpleQueue[Outcomes | None] = queue.SimpleQueue()
-    sending = loop.run(_pump(adapter, messages, told))
-    deadline = time.monotonic() + adapter.timeout + settings.CLAIM_MARGIN
-    waiting = {message.target: message for message in messages}
-    while waiting and (group := _next_group(told, deadline)) is not None:
-        group = [pair for pair in group if waiting.pop(pair[0].target, None)]  # each of ours, once
+
+    def __init__(self, end: _End, adapter: Adapter, messages: list[Message], told: Told) -> None:
+        self.deadline = time.monotonic() + adapter.timeout + settings.CLAIM_MARGIN
+        self._end = end
+        self._adapter = adapter
+        self._waiting = {message.target: message for message in messages}
+        self._sending = loop.run(_pump(adapter, messages, end.claim.id, told))
+
+    def land(self, group: Outcomes | None) -> bool:
+        """Settle these; whether that was all."""
+        if group is None:
+            self.give_up()
+            return True
+        group = [pair for pair in group if self._waiting.pop(pair[0].target, None)]  # each of ours, once
         if group:
-            yield group, not waiting
-    sending.cancel()
-    if waiting:
-        logger.error("adapter left outcomes untold", extra={"provider": adapter.key, "count": len(waiting)})
-        yield [(message, UnknownOutcome("untold")) for message in waiting.values()], True
+            self._end.settle(group, last=not self._waiting)
+        return not self._waiting
+
+    def give_up(self) -> None:
+        """Wait no longer for what was not told."""
+        self._sending.cancel()
+        count = len(self._waiting)
+        logger.error("adapter left outcomes untold", extra={"provider": self._adapter.key, "count": count})
+        untold: Outcomes = [(message, UnknownOutcome("untold")) for message in self._waiting.values()]
+        self._end.settle(untold, last=True)
 
 
-def _next_group(told: queue.SimpleQueue[Outcomes | None], deadline: float) -> Outcomes | None:
-    """The next outcomes; None if there are no more or the time is up."""
-    try:
-        return told.get(timeout=max(0.0, deadline - time.monotonic()))
-    except queue.Empty:
-        return None
-
-
-async def _pump(adapter: Adapter, messages: list[Message], told: queue.SimpleQueue[Outcomes | None]) -> None:
+async def _pump(adapter: Adapter, messages: list[Message], claim_id: int, told: Told) -> None:
     """Send, and tell of what becomes known within GATHER_SECONDS at once.
 
     It is gathered here, on the loop: to wake the worker's other thread for each would cost both of them.
@@ -153,7 +207,7 @@ async def _pump(adapter: Adapter, messages: list[Message], told: queue.SimpleQue
 
     def tell() -> None:
         if gathered:
-            told.put(gathered.copy())
+            told.put((claim_id, gathered.copy()))
             gathered.clear()
 
     try:
@@ -168,4 +222,4 @@ async def _pump(adapter: Adapter, messages: list[Message], told: queue.SimpleQue
         logger.exception("adapter broke its contract", extra={"provider": adapter.key})
     finally:
         tell()
-        told.put(None)
+        told.put((claim_id, None))

@@ -35,13 +35,19 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What a decision depends on besides the outcome. `attempts` includes the one just made."""
+    """What a decision depends on besides the outcome. `attempts` includes the one just made.
+
+    providers: how many the channel has; an attempt with each is one round, and it is rounds that wait.
+    spare: another provider has not had it in this round and could take it at once.
+    """
 
     attempts: int
     allowed: int
     expires_at: datetime | None
     now: datetime
     chance: float  # 0-1, for the jitter
+    providers: int = 1
+    spare: bool = False
 
 
 def decide(outcome: Outcome, standing: Standing, policy: Policy) -> Decision:
@@ -55,7 +61,7 @@ def decide(outcome: Outcome, standing: Standing, policy: Policy) -> Decision:
             return Decision(Status.UNKNOWN, code)
         case TemporaryFailure(code=code, retry_after=retry_after):
             at_least = min(retry_after or 0.0, LONGEST_RETRY_AFTER)
-            return _again(standing, policy, reason=code, at_least=at_least)
+            return _again(standing, policy, reason=code, at_least=at_least, failover=standing.spare)
 
 
 def after_unknown(standing: Standing, policy: Policy, *, critical: bool) -> Decision:
@@ -67,15 +73,19 @@ def after_unknown(standing: Standing, policy: Policy, *, critical: bool) -> Deci
     return Decision(Status.DEAD, Reason.UNKNOWN_OUTCOME.value)
 
 
-def wait(attempts: int, policy: Policy, chance: float) -> float:
-    """Seconds until the next attempt after `attempts` of them."""
-    return min(policy.cap, policy.base * 2.0 ** min(attempts - 1, 30)) * (0.75 + 0.5 * chance)
+def wait(rounds: int, policy: Policy, chance: float) -> float:
+    """Seconds until the next attempt after so many rounds of them."""
+    return min(policy.cap, policy.base * 2.0 ** min(rounds - 1, 30)) * (0.75 + 0.5 * chance)
 
 
-def _again(standing: Standing, policy: Policy, *, reason: str, at_least: float = 0.0) -> Decision:
+def _again(
+    standing: Standing, policy: Policy, *, reason: str, at_least: float = 0.0, failover: bool = False
+) -> Decision:
+    """Later, or at once by another provider; unless attempts or time are used up."""
     if standing.attempts >= standing.allowed:
         return Decision(Status.DEAD, Reason.ATTEMPTS_USED_UP.value)
-    seconds = max(wait(standing.attempts, policy, standing.chance), at_least)
+    rounds = -(-standing.attempts // standing.providers)
+    seconds = 0.0 if failover else max(wait(rounds, policy, standing.chance), at_least)
     at = standing.now + timedelta(seconds=seconds)
     if standing.expires_at is not None and at >= standing.expires_at:
         return Decision(Status.DEAD, Reason.NO_TIME_LEFT.value)

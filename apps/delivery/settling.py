@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from itertools import count
 from typing import NamedTuple, TypeVar
 from uuid import UUID
@@ -40,12 +41,16 @@ _OUTCOMES: dict[type[Outcome], AttemptOutcome] = {
 
 
 class Ended(NamedTuple):
-    """One attempt and its outcome. `seen` is false when its worker died: nobody saw the end."""
+    """One attempt and its outcome. `seen` is false when its worker died: nobody saw the end.
+
+    cost: what the provider takes for the message, if that is known.
+    """
 
     target: Claimed
     outcome: Outcome
     started_at: datetime
     seen: bool = True
+    cost: Decimal | None = None
 
     @property
     def number(self) -> int:
@@ -55,15 +60,17 @@ class Ended(NamedTuple):
 # An attempt that was written off as unknown is corrected by a worker that was only slow.
 _RECORD = """
 INSERT INTO notifications_deliveryattempt AS a
-    (id, target_id, number, provider, worker, started_at, finished_at, outcome, unknown_at, code,
-     provider_message_id)
-SELECT id, target_id, number, %s, %s, started_at, CASE WHEN seen THEN carillon_now() END,
-       outcome, CASE WHEN outcome = 'unknown' THEN carillon_now() END, code, message_id
+    (id, target_id, number, provider, route, worker, started_at, finished_at, outcome, unknown_at, code,
+     provider_message_id, cost)
+SELECT id, target_id, number, %s, %s, %s, started_at, CASE WHEN seen THEN carillon_now() END,
+       outcome, CASE WHEN outcome = 'unknown' THEN carillon_now() END, code, message_id,
+       CASE WHEN outcome = 'accepted' THEN cost END
 FROM unnest(%b::uuid[], %b::uuid[], %b::smallint[], %b::timestamptz[], %b::boolean[], %b::text[], %b::text[],
-            %b::text[]) AS g(id, target_id, number, started_at, seen, outcome, code, message_id)
+            %b::text[], %b::numeric[])
+     AS g(id, target_id, number, started_at, seen, outcome, code, message_id, cost)
 ON CONFLICT (id) DO UPDATE
 SET outcome = excluded.outcome, code = excluded.code, finished_at = excluded.finished_at,
-    provider_message_id = excluded.provider_message_id
+    provider_message_id = excluded.provider_message_id, cost = excluded.cost
 WHERE a.outcome = 'unknown' AND excluded.outcome <> 'unknown'
 """
 
@@ -104,6 +111,8 @@ def _decider(claim: Claim) -> Callable[[Ended], Settled]:
             expires_at=target.expires_at,
             now=now,
             chance=random.random(),  # noqa: S311  (jitter)
+            providers=claim.providers,
+            spare=target.id in claim.spare,
         )
         decision = retry.decide(one.outcome, standing, policy)
         return Settled(target.id, decision.status, db.text(decision.reason, 60), decision.at, one.number)
@@ -118,6 +127,7 @@ def _record(claim: Claim, ended: Sequence[Ended]) -> None:
         _RECORD,
         [
             claim.provider,
+            claim.route,
             claim.worker,
             [ids.attempt_id(one.target.id, one.number) for one in ordered],
             [one.target.id for one in ordered],
@@ -127,6 +137,7 @@ def _record(claim: Claim, ended: Sequence[Ended]) -> None:
             [_OUTCOMES[type(outcome)].value for outcome in outcomes],
             [db.text(getattr(outcome, "code", ""), 60) for outcome in outcomes],
             [db.text(getattr(outcome, "provider_message_id", ""), 200) for outcome in outcomes],
+            [one.cost for one in ordered],
         ],
     )
 

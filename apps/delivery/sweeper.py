@@ -73,7 +73,7 @@ def expire_overdue(limit: int) -> int:
 
 
 _LEASES_OUT = """
-SELECT id, lane, provider, worker, target_ids, call_started_at, carillon_now() FROM delivery_claim
+SELECT id, lane, provider, route, worker, target_ids, call_started_at, carillon_now() FROM delivery_claim
 WHERE lease_until < carillon_now() ORDER BY lease_until LIMIT %s FOR UPDATE SKIP LOCKED
 """
 
@@ -89,10 +89,16 @@ def rescue_leases(limit: int) -> int:
     """Claims whose worker is gone: back to queued if no call had started, else unknown."""
     with db.one_transaction():
         found = db.rows(_LEASES_OUT, [limit])
-        for id, lane, provider, worker, target_ids, started_at, now in found:
-            targets = _targets(target_ids, id, Status.SENDING)
+        for id, lane, provider, route, worker, target_ids, started_at, now in found:
             claim = Claim(
-                id=id, lane=lane, provider=provider, worker=worker, targets=targets, full=False, taken_at=now
+                id=id,
+                lane=lane,
+                provider=provider,
+                route=route,
+                worker=worker,
+                targets=_targets(target_ids, id, Status.SENDING),
+                full=False,
+                taken_at=now,
             )
             _rescue(claim, target_ids, started_at)
     return len(found)

@@ -82,6 +82,8 @@ class Adapter(ABC):
     channel: ClassVar[str]  # "email"
     kinds: ClassVar[frozenset[str]] = frozenset()  # of addresses it serves ("fcm"), where a channel has kinds
     secrets: ClassVar[frozenset[str]] = frozenset()  # the constructor's arguments that nobody may see
+    # False: each address is a server of its own (webhooks): the failures of one say nothing of the others.
+    is_one_service: ClassVar[bool] = True
     batch_size: int  # most messages one `send_batch` takes
     timeout: float  # seconds a call may last at most; the engine plans its lease around it
 

@@ -30,6 +30,11 @@ def build(key: str, options: dict[str, Any]) -> Adapter:
     return adapter_class(key)(**options)
 
 
+def receiver_class(key: str) -> type[Receiver]:
+    """The receiver's class. Raises KeyError for one that reports nothing."""
+    return _imported(RECEIVERS[key])  # type: ignore[no-any-return]
+
+
 def receiver(key: str, options: dict[str, Any]) -> Receiver:
     """A receiver from its settings (`RECEIPT_OPTIONS[key]`). Raises KeyError for one that reports nothing."""
     return _imported(RECEIVERS[key])(**options)  # type: ignore[no-any-return]

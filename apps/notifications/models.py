@@ -143,6 +143,7 @@ class DeliveryAttempt(models.Model):
     target_id = models.UUIDField()
     number = models.SmallIntegerField()
     provider = models.CharField(max_length=40)
+    route = models.CharField(max_length=60, blank=True, db_default="")  # why this provider
     worker = models.CharField(max_length=100)
     started_at = models.DateTimeField()  # when the call was about to start; committed before it did
     finished_at = models.DateTimeField(null=True)  # empty if nobody lived to see the end
@@ -150,6 +151,7 @@ class DeliveryAttempt(models.Model):
     unknown_at = models.DateTimeField(null=True)  # when that became unknown; stays, whatever is proven later
     code = models.CharField(max_length=60, blank=True)
     provider_message_id = models.CharField(max_length=200, blank=True)
+    cost = models.DecimalField(max_digits=12, decimal_places=6, null=True)  # if accepted, and known
 
     def __str__(self) -> str:
         return f"{self.target_id} #{self.number}"

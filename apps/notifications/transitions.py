@@ -164,6 +164,33 @@ def claim(due: Due, claim_id: int) -> list[Claimed]:
     return [Claimed(*row) for row in db.rows(_CLAIM, {**due.parameters(), "claim": claim_id})]
 
 
+# What `lock_due` has locked, where it lies.
+_CLAIM_EACH = f"""
+UPDATE {_TARGET} t SET status = 'sending', claim_id = g.claim, next_attempt_at = NULL
+FROM unnest(%b::tid[], %b::bigint[]) AS g(place, claim)
+WHERE t.ctid = g.place AND t.status IN ('queued', 'retrying')
+RETURNING t.id, t.ctid
+"""
+
+
+def claim_each(claims: Sequence[tuple[Claimed, int]]) -> list[Claimed]:
+    """queued, retrying → sending, each under its claim; of rows that `lock_due` found in this transaction."""
+    values = [[target.place for target, _ in claims], [claim_id for _, claim_id in claims]]
+    places: dict[UUID, str] = dict(db.rows(_CLAIM_EACH, values))
+    return [target._replace(place=places[target.id]) for target, _ in claims if target.id in places]
+
+
+_POSTPONE = f"""
+UPDATE {_TARGET} t SET next_attempt_at = carillon_now() + make_interval(secs => %s), reason = %s
+FROM unnest(%b::tid[]) AS g(place) WHERE t.ctid = g.place AND t.status IN ('queued', 'retrying')
+"""
+
+
+def postpone(targets: Sequence[Claimed], *, seconds: float, reason: str) -> None:
+    """No move: of what `lock_due` found in this transaction, this is due later. Uses no attempt."""
+    db.execute(_POSTPONE, [seconds, reason, [target.place for target in targets]])
+
+
 # The join runs over the given rows in their order, each by primary key: locks come in id order. What moved is
 # counted here too: half of a settle's price was in telling Python of rows that had moved as they should.
 # A retry of what was asked to be cancelled is due at once: the next claim does it.

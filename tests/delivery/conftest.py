@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 
 from apps.delivery import claims, providers
+from apps.delivery.providers import Account
 from apps.integrations import registry
 from project import queues
 from tests.support.adapters import Script, Scripted, accepting
@@ -15,10 +16,16 @@ from tests.support.receivers import KEY, ScriptedReceiver
 Install = Callable[..., Scripted]
 
 
+def an_account(name: str = "scripted", **fields: Any) -> Account:
+    """A provider of e-mail, unless the fields say otherwise."""
+    return Account(**{"name": name, "adapter": name, "channel": "email"} | fields)
+
+
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> Iterator[None]:
     """No watermark and no moved clock from another test."""
     claims._marks.clear()
+    providers.forget()
     yield
     if connection.connection is not None and not connection.in_atomic_block:
         connection.close()  # with its clock
@@ -30,10 +37,20 @@ def adapter(monkeypatch: pytest.MonkeyPatch) -> Install:
 
     def install(script: Script = accepting, **options: float) -> Scripted:
         scripted = Scripted(script, **options)
-        monkeypatch.setattr(providers, "adapter_of", lambda channel: scripted)
+        monkeypatch.setattr(providers, "adapter_of", lambda account: scripted)
+        monkeypatch.setattr(providers, "of_channel", lambda channel: [an_account(channel=channel)])
         return scripted
 
     return install
+
+
+@pytest.fixture
+def read_already(db: None) -> Iterator[None]:
+    """The providers were read a moment ago, and will not be again during the test."""
+    providers.of_channel("email")
+    providers._known.until = float("inf")
+    yield
+    providers.forget()
 
 
 @pytest.fixture

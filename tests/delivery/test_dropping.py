@@ -127,7 +127,7 @@ def test_what_was_lifted_is_sent_again(adapter) -> None:
 
 
 def test_without_a_provider_the_suppressed_are_still_skipped(monkeypatch) -> None:
-    monkeypatch.setattr(engine.providers, "adapter_of", lambda channel: None)
+    monkeypatch.setattr(engine.providers, "of_channel", lambda channel: [])
     ada, ben = rows.queued(address=ADA), rows.queued()
     suppress()
     engine.work(LANE)

@@ -183,7 +183,7 @@ def test_a_batch_that_renders_nowhere_calls_nobody(adapter) -> None:
 
 
 def test_without_a_provider_targets_are_dead_without_an_attempt(monkeypatch) -> None:
-    monkeypatch.setattr(providers, "adapter_of", lambda channel: None)
+    monkeypatch.setattr(providers, "of_channel", lambda channel: [])
     targets = rows.queued(2)
     assert engine.work(LANE) == 2
     assert rows.statuses(targets) == ["dead", "dead"]

@@ -21,7 +21,7 @@ from tests.support import rows
 from tests.support.database import capture, in_threads, other_connection
 from tests.support.receivers import KEY, ScriptedReceiver
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("reporting")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("reporting", "read_already")]
 ADDRESS = f"/api/receipts/{KEY}/"
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from apps.delivery import claims, engine, receipts, sweeper
+from apps.delivery import claims, engine, receipts, sweeper, watch
 from apps.integrations.contract import (
     Accepted,
     Outcome,
@@ -31,6 +31,14 @@ from tests.support.database import capture, move_clock
 from tests.support.rows import LANE
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def health_aside(monkeypatch) -> None:
+    """What failures say of the provider is noted in statements of its own: tests/delivery/test_watch.py."""
+    monkeypatch.setattr(watch, "report", lambda account, seen: None)
+
+
 MIXED: list[Outcome] = [Accepted("x"), TemporaryFailure("a"), PermanentFailure("b"), UnknownOutcome("c")]
 
 
@@ -107,7 +115,7 @@ def test_a_batch_that_is_all_accepted_costs_eight_statements(count: int, adapter
 
 
 @pytest.mark.parametrize("count", [4, 200])
-def test_a_batch_of_mixed_outcomes_costs_one_more(count: int, adapter) -> None:
+def test_a_batch_of_mixed_outcomes_costs_one_more(count: int, adapter, health_aside) -> None:
     """Of the unknown ones a receipt may have come already."""
     outcomes = iter(MIXED * 50)
     adapter(answering(lambda message: next(outcomes)))
@@ -127,7 +135,7 @@ def test_dead_addresses_cost_one_statement_more(count: int, adapter) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 200])
-def test_dead_letters_cost_one_statement_more(count: int, adapter) -> None:
+def test_dead_letters_cost_one_statement_more(count: int, adapter, health_aside) -> None:
     adapter(always(TemporaryFailure("busy")))
     note = rows.notification(kept=True)
     rows.targets(note, Status.QUEUED, count, attempts=5)
