@@ -11,14 +11,15 @@ from django.conf import settings
 from apps.delivery import claims, limits, providers, routing, watch
 from apps.delivery.claims import Batch
 from apps.delivery.health import Tally
+from apps.delivery.limits import Grant
 from apps.delivery.providers import Account, CannotBuild
 from apps.delivery.routing import Candidate, Mode, Router
 from project import queues
 
 logger = logging.getLogger(__name__)
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds until what can go nowhere now is looked at again
-_loads: dict[str, float] = {}  # provider -> how much of its limits was used when it was last asked
+# Seconds until a lane is looked at again that waits, or single messages of it that can go nowhere now.
+SHORTEST_WAIT, SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0, 60.0
 
 
 def take(lane: str) -> Batch:
@@ -46,9 +47,11 @@ def _taken(lane: str, provider: str, limit: int) -> Batch:
 
 def _routed(lane: str, accounts: Sequence[Account]) -> Batch:
     able = [account for account in accounts if _is_built(account)]
-    candidates = [account.candidate(load=_loads.get(account.name, 0.0)) for account in able]
+    rooms = {account.name: _room(account, urgent=lane.endswith(".critical")) for account in able}
+    candidates = [account.candidate(load=rooms[account.name].load) for account in able]
+    room = {name: one.tokens for name, one in rooms.items()}
+    wait = min((one.wait for one in rooms.values() if not one.tokens), default=0.0)
     probe = next((account.name for account in able if watch.begin_probe(account)), "")
-    room, wait = _room(lane, able)
     limit = min(settings.BULK_BATCH, routing.batch_limit(candidates, room)) or int(bool(probe))
     if not limit:
         _wait(lane, candidates, wait)
@@ -59,7 +62,8 @@ def _routed(lane: str, accounts: Sequence[Account]) -> Batch:
         return claims.take_routed(lane, limit, router.route, providers=len(accounts), pause=pause)
     finally:
         for account in able:
-            limits.give_back(account.name, account.limits, room[account.name] if account.limits else 0)
+            if account.limits:
+                limits.give_back(account.name, account.limits, room[account.name])
         if router.probe:
             watch.end_probe(router.probe)
 
@@ -75,27 +79,17 @@ def _is_built(account: Account) -> bool:
     return True
 
 
-def _room(lane: str, accounts: Sequence[Account]) -> tuple[dict[str, int], float]:
-    """How many messages each may have now, and in how many seconds one that may have none may again."""
-    urgent = lane.endswith(".critical")
-    room, waits = {}, []
-    for account in accounts:
-        most = min(settings.BULK_BATCH, providers.adapter_of(account).batch_size)
-        if account.is_open or account.mode is Mode.DRAINED:
-            room[account.name] = 0
-            waits.append(account.seconds_left())
-            continue
-        grant = limits.take(account.name, account.limits, most, urgent=urgent)
-        room[account.name], _loads[account.name] = grant.tokens, grant.load
-        if not grant.tokens:
-            waits.append(grant.wait)
-    return room, min(waits, default=0.0)
+def _room(account: Account, *, urgent: bool) -> Grant:
+    """How many messages it may have now, or in how many seconds it may have one."""
+    if account.is_open or account.mode is Mode.DRAINED:
+        return Grant(0, account.seconds_left() if account.is_open else LONGEST_PAUSE)
+    most = min(settings.BULK_BATCH, providers.adapter_of(account).batch_size)
+    return limits.take(account.name, account.limits, most, urgent=urgent)
 
 
 def _wait(lane: str, candidates: Sequence[Candidate], seconds: float) -> None:
     """Ring again when it is time, and let whoever asks for the lane's targets know why they wait."""
-    busy = any(map(routing.usable, candidates))
-    choice = routing.BUSY if busy else routing.DOWN
-    pause = min(LONGEST_PAUSE, max(0.05, seconds))
-    logger.info("lane waits", extra={"lane": lane, "reason": choice.reason, "seconds": round(pause, 2)})
-    queues.wait(lane, choice.reason, pause)
+    reason = (routing.BUSY if any(map(routing.usable, candidates)) else routing.DOWN).reason
+    pause = min(LONGEST_PAUSE, max(SHORTEST_WAIT, seconds))
+    logger.info("lane waits", extra={"lane": lane, "reason": reason, "seconds": round(pause, 2)})
+    queues.wait(lane, reason, pause)

@@ -46,14 +46,13 @@ class Limit(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """How many messages may leave now; else in how many seconds one may. load: how much is used, 0-1."""
+    """How many messages may leave now; else in how many seconds one may. load: how much is used, 0-1, where
+    that is known."""
 
     tokens: int
     wait: float
-    load: float = 0.0
+    load: float | None = None
 
-
-UNLIMITED = 10**9
 
 # KEYS: a bucket per limit. ARGV: wanted, urgent (0/1), then capacity and rate of each.
 _TAKE = """
@@ -156,7 +155,7 @@ class _Local:
         for bucket in self._buckets:
             bucket.tokens -= granted
         waits = [(1 - f) / b.rate for f, b in zip(free, self._buckets, strict=True) if f < 1]
-        return Grant(granted, max(waits, default=0.0), 0.0)
+        return Grant(granted, max(waits, default=0.0))
 
     def give_back(self, unused: int) -> None:
         for bucket in self._buckets:

@@ -64,7 +64,7 @@ class Account:
         """Until its open breaker lets one message try; 0 or less: now."""
         return self.open_left - (time.monotonic() - self.read_at)
 
-    def candidate(self, *, load: float = 0.0) -> Candidate:
+    def candidate(self, *, load: float | None = None) -> Candidate:
         """As a choice sees it. Raises CannotBuild."""
         return Candidate(
             name=self.name,

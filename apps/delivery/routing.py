@@ -24,7 +24,7 @@ class Candidate:
 
     weight: its share, lowered by what went wrong lately; 0 is a last resort. kinds, serves: what it can
     reach; empty is everything. open: its breaker keeps messages from it. load: how much of its limits is
-    used, 0-1.
+    used, 0-1; None if it has none.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Candidate:
     kinds: frozenset[str] = frozenset()
     serves: tuple[str, ...] = ()
     open: bool = False
-    load: float = 0.0
+    load: float | None = None
 
 
 class Choice(NamedTuple):
@@ -93,7 +93,7 @@ def _drawn(candidates: Sequence[Candidate], chance: float) -> tuple[Candidate, s
         return candidates[0], "the only one"
     weighted = [one for one in candidates if one.weight > 0]
     if not weighted:
-        return min(candidates, key=lambda one: one.load), "last resort"
+        return _least_loaded(candidates[0], candidates), "last resort"
     total = sum(one.weight for one in weighted)
     left = chance * total
     drawn = weighted[-1]
@@ -102,9 +102,15 @@ def _drawn(candidates: Sequence[Candidate], chance: float) -> tuple[Candidate, s
         if left < 0:
             drawn = one
             break
-    equals = [one for one in weighted if one.weight == drawn.weight]
-    chosen = min(equals, key=lambda one: one.load) if any(one.load for one in equals) else drawn
+    chosen = _least_loaded(drawn, [one for one in weighted if one.weight == drawn.weight])
     return chosen, f"weight {chosen.weight:g} of {total:g}"
+
+
+def _least_loaded(drawn: Candidate, equals: Sequence[Candidate]) -> Candidate:
+    """Of those with limits, if the one drawn has any."""
+    if drawn.load is None:
+        return drawn
+    return min((one for one in equals if one.load is not None), key=lambda one: one.load or 0.0)
 
 
 class Routed(NamedTuple):

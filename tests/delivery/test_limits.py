@@ -47,9 +47,7 @@ def test_a_bucket_gives_what_it_holds_and_then_says_when(name: str) -> None:
     assert take(Limit(1, HOUR)).wait == pytest.approx(7_200, abs=5)
 
 
-@pytest.mark.parametrize(
-    "limit", [Limit(1000, HOUR), Limit(77, HOUR), Limit(10_000, DAY), Limit(15, HOUR)]
-)
+@pytest.mark.parametrize("limit", [Limit(1000, HOUR), Limit(77, HOUR), Limit(10_000, DAY), Limit(15, HOUR)])
 def test_in_no_window_of_its_length_there_is_more_than_the_limit(name: str, limit: Limit) -> None:
     """As fast as it gives them, from a full bucket on."""
     taken, clock = take(limit).tokens, Clock()

@@ -94,7 +94,7 @@ def test_without_weight_only_when_no_other_is_left() -> None:
 
 def test_the_least_loaded_among_equals_only() -> None:
     assert chosen(a(load=0.9), a("b", load=0.1), chance=0.0) == ("b", "weight 100 of 200")
-    assert chosen(a(load=0.9, weight=60), a("b", load=0.1, weight=40), chance=0.0) == (
+    assert chosen(a(load=0.9, weight=60), a("b", load=0.1, weight=40)) == (
         "a",
         "weight 60 of 100",
     )

@@ -100,6 +100,11 @@ def queued(count: int = 1, **fields: Any) -> list[UUID]:
     return targets(notification(kept=True), Status.QUEUED, count, **fields)
 
 
+def change(ids: list[UUID], **fields: Any) -> None:
+    """Write these fields of targets."""
+    NotificationTarget.objects.filter(id__in=ids).update(**fields)
+
+
 def write_summary(of: Notification) -> None:
     """Bring the kept summary, if there is one, to what the targets say."""
     NotificationSummary.objects.filter(notification=of).update(**counted(of))
