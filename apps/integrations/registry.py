@@ -12,6 +12,7 @@ ADAPTERS = {
     "sendgrid": "apps.integrations.sendgrid.adapter.SendGridAdapter",
     "smtp": "apps.integrations.smtp.adapter.SmtpAdapter",
     "twilio": "apps.integrations.twilio.adapter.TwilioAdapter",
+    "webhook": "apps.integrations.webhook.adapter.WebhookAdapter",
 }
 # Those that report back what became of a message.
 RECEIVERS = {

@@ -21,7 +21,8 @@ class Answer:
 
 
 class Session:
-    """One per adapter. `timeout`: seconds a request may last; `connections`: how many are kept at most.
+    """One per adapter. `timeout`: seconds a request may last; `connections`: how many are kept at most;
+    `largest_answer`: bytes of a body that are read. With 0, status and headers are enough.
 
     Follows no redirects, keeps no cookies and takes no proxies from the environment.
     """
@@ -32,19 +33,21 @@ class Session:
         connections: int,
         *,
         connector: Callable[..., aiohttp.BaseConnector] = aiohttp.TCPConnector,
+        largest_answer: int = LARGEST_ANSWER,
     ) -> None:
         self._limits = aiohttp.ClientTimeout(total=timeout, connect=timeout / 2)
         self._connections = connections
         self._connector = connector
+        self._largest = largest_answer
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, url: str | URL, body: bytes, headers: Mapping[str, str]) -> Answer:
         """POST these bytes. aiohttp's exceptions pass through: `apps.integrations.http.by_exception`."""
         async with self._open().post(url, data=body, headers=headers, allow_redirects=False) as answer:
-            content = await answer.content.read(LARGEST_ANSWER)
-            while len(content) < LARGEST_ANSWER and (more := await answer.content.read(LARGEST_ANSWER)):
+            content = await answer.content.read(self._largest)
+            while len(content) < self._largest and (more := await answer.content.read(self._largest)):
                 content += more
-            return Answer(answer.status, answer.headers, content[:LARGEST_ANSWER])
+            return Answer(answer.status, answer.headers, content[: self._largest])
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:  # here, since it belongs to the running loop

@@ -1,0 +1,1 @@
+"""Webhooks, as https://www.standardwebhooks.com has them."""
