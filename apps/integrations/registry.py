@@ -13,6 +13,7 @@ ADAPTERS = {
     "smtp": "apps.integrations.smtp.adapter.SmtpAdapter",
     "twilio": "apps.integrations.twilio.adapter.TwilioAdapter",
     "webhook": "apps.integrations.webhook.adapter.WebhookAdapter",
+    "webpush": "apps.integrations.webpush.adapter.WebPushAdapter",
 }
 # Those that report back what became of a message.
 RECEIVERS = {
