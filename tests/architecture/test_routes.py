@@ -40,6 +40,7 @@ def test_without_credentials_there_is_only_401(path: str, method: str) -> None:
     assert response.status_code == 401
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("method", METHODS)
 def test_receipts_are_taken_of_configured_providers_by_post_only(method: str) -> None:
     response = Client(raise_request_exception=False).generic(method, RECEIPTS)

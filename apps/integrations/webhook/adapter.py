@@ -46,6 +46,7 @@ class WebhookAdapter(OneAtATime):
     key = "webhook"
     channel = "webhook"
     kinds = frozenset({"webhook"})
+    is_one_service = False
 
     def __init__(self, *, allow: str = "", timeout: float = 15.0, batch_size: int = 64) -> None:
         self.timeout = timeout

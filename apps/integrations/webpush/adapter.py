@@ -51,6 +51,7 @@ class WebPushAdapter(OneAtATime):
     key = "webpush"
     channel = "push"
     kinds = frozenset({"webpush"})
+    is_one_service = False
     secrets = frozenset({"private_key"})
 
     def __init__(
