@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.notifications import cancelling, intake, representations
+from apps.notifications import cancelling, intake, representations, waits
 from apps.notifications.attempts import attempts_page
 from apps.notifications.caller import Caller, caller_of
 from apps.notifications.filters import NoFilters, NotificationFilters, TargetFilters, filters_of
@@ -284,6 +284,7 @@ class TargetsView(_OfNotification):
         rows = NotificationTarget.objects.filter(notification=self.find(request, id))
         rows = rows.filter(**asked.model_dump(exclude_none=True))
         page = paging.paginate(request.query_params, rows, "id", newest_first=False, errors=errors)
+        waits.tell(page.items)
         return Response(page.body(representations.target))
 
 

@@ -111,19 +111,23 @@ class TargetOutput(BaseModel):
 class AttemptOutput(BaseModel):
     """One call to one provider. `finished_at` is null if nobody lived to see its end.
 
-    `unknown_at`: when it became unknown how it ended. It stays when a receipt tells later.
+    `route`: why this provider. `unknown_at`: when it became unknown how it ended; it stays when a receipt
+    tells later. `cost`: what the provider takes for it, a decimal in the currency of its account, if it
+    accepted the message and has a price here.
     """
 
     id: UUID
     target: UUID
     number: int
     provider: str
+    route: str | None
     started_at: datetime
     finished_at: datetime | None
     outcome: str
     unknown_at: datetime | None
     code: str | None
     provider_message_id: str | None
+    cost: str | None
 
 
 class CancelCounts(BaseModel):
@@ -234,12 +238,14 @@ def attempt(row: DeliveryAttempt) -> dict[str, Any]:
         "target": row.target_id,
         "number": row.number,
         "provider": row.provider,
+        "route": row.route or None,
         "started_at": row.started_at,
         "finished_at": row.finished_at,
         "outcome": row.outcome,
         "unknown_at": row.unknown_at,
         "code": row.code or None,
         "provider_message_id": row.provider_message_id or None,
+        "cost": None if row.cost is None else f"{row.cost:f}",
     }
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from apps.notifications import representations
+from apps.notifications import representations, waits
 from apps.notifications.admin import words
 from apps.notifications.models import DeadLetter, DeliveryAttempt, Notification, NotificationTarget
 from apps.notifications.statuses import Status
@@ -113,6 +113,7 @@ def detail(notification: Notification, query: Mapping[str, str]) -> Detail:
     status = query["status"] if query.get("status") in Status.values else ""
     page = _targets(notification, status, query)
     targets: list[NotificationTarget] = page.items
+    waits.tell(targets)
     attempts = _by_target(latest_attempts([target.pk for target in targets]))
     letters = _by_target(_dead_letters([target.pk for target in targets]))
     reported = _by_target(chain.from_iterable(read([t.pk for t in targets]) for read in receipts_of))
