@@ -64,6 +64,7 @@ class Known(NamedTuple):
     status: str
     attempts: int
     bounced_at: datetime | None
+    sent_at: datetime | None = None
 
     @property
     def latest(self) -> int:

@@ -10,9 +10,10 @@ from uuid import UUID
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from apps.delivery import addresses, evidence, providers
+from apps.delivery import addresses, evidence, providers, watch
 from apps.delivery.addresses import Heard
 from apps.delivery.evidence import Effect, Known, Told, Verdict
+from apps.delivery.health import Tally
 from apps.integrations.contract import ReceiptEvent, ReceiptKind
 from apps.notifications import engagement, transitions
 from apps.notifications.models import target_of
@@ -74,7 +75,7 @@ SELECT id, provider, kind, target_id, attempt_id, address, code, address_is_dead
 FROM delivery_receipt WHERE due_at <= carillon_now() ORDER BY due_at, id LIMIT %s FOR UPDATE SKIP LOCKED
 """
 _LOCK = """
-SELECT t.id, t.organization_id, t.channel, t.address, t.status, t.attempts, t.bounced_at
+SELECT t.id, t.organization_id, t.channel, t.address, t.status, t.attempts, t.bounced_at, t.sent_at
 FROM unnest(%b::uuid[]) AS g(id) JOIN notifications_notificationtarget t ON t.id = g.id
 ORDER BY t.id FOR UPDATE OF t
 """
@@ -99,13 +100,14 @@ def apply(limit: int) -> int:
     If they cannot be applied for a reason nobody foresaw, each is tried alone, and that one again in an hour.
     """
     told: list[Told] = []
+    paces: Paces = {}
     try:
         with db.one_transaction():
             told = [Told(*row) for row in db.rows(_TAKE, [limit])]
             if told:
                 if len(told) == limit:
                     queues.ring(queues.RECEIPTS)  # before the work, so that every worker of the lane wakes
-                _apply(told)
+                paces = _apply(told)
     except (OperationalError, InterfaceError):
         raise  # the database's fault, not the receipts'
     except Exception:
@@ -113,6 +115,9 @@ def apply(limit: int) -> int:
             raise
         logger.exception("receipts not applied", extra={"count": len(told)})
         return _one_by_one(told)
+    for (channel, provider), pace in paces.items():
+        if account := providers.named(channel, provider):
+            watch.report(account, pace)
     return len(told)
 
 
@@ -122,7 +127,10 @@ def _one_by_one(told: Sequence[Told]) -> int:
     return db.execute(_POSTPONE, [_POSTPONED, told[0].id])
 
 
-def _apply(told: Sequence[Told]) -> None:
+Paces = dict[tuple[str, str], Tally]  # by channel and provider
+
+
+def _apply(told: Sequence[Told]) -> Paces:
     targets = _locked({one.target_id for one in told if one.target_id})
     clear_unknown({one.attempt_id for one in told if one.attempt_id and one.target_id in targets})
     verdicts, effects = _weigh(told, targets)
@@ -130,6 +138,20 @@ def _apply(told: Sequence[Told]) -> None:
     db.execute(_APPLIED, [list(effects), [effect.value for effect in effects.values()]])
     _move(verdicts)
     addresses.learn(_heard(told, targets))
+    return _paces(told, targets)
+
+
+def _paces(told: Sequence[Told], targets: dict[UUID, Known]) -> Paces:
+    """How many deliveries each provider made in time."""
+    slow: dict[tuple[str, str], list[bool]] = {}
+    for one in told:
+        target = targets.get(one.target_id) if one.target_id else None
+        if one.kind == ReceiptKind.DELIVERED and target is not None and target.sent_at is not None:
+            seconds = (one.at - target.sent_at).total_seconds()
+            slow.setdefault((target.channel, one.provider), []).append(seconds > settings.SLOW_RECEIPT)
+    return {
+        key: Tally(good=late.count(False), bad=late.count(True), receipts=True) for key, late in slow.items()
+    }
 
 
 def _locked(ids: Collection[UUID]) -> dict[UUID, Known]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from apps.delivery import dispatch, engine, providers, sweeper, watch
+from apps.delivery import dispatch, engine, providers, receipts, sweeper, watch
 from apps.delivery.models import Claim, Provider, ProviderEvent, ProviderHealth
 from apps.integrations.contract import (
     Accepted,
@@ -19,6 +20,8 @@ from apps.integrations.contract import (
     Outcome,
     Outcomes,
     PermanentFailure,
+    ReceiptEvent,
+    ReceiptKind,
     TemporaryFailure,
     UnknownOutcome,
 )
@@ -475,3 +478,35 @@ def test_who_had_it_costs_one_statement_more(several) -> None:
     with capture() as statements:
         dispatch.take(LANE)
     assert sum("deliveryattempt" in statement for statement in statements) == 1
+
+
+# --- Slow receipts ---------------------------------------------------------------------------------------
+
+
+def delivered(count: int, seconds: float) -> None:
+    """So many receipts of deliveries that took so long, applied."""
+    targets = rows.targets(rows.notification(), Status.SENT, count)
+    at = rows.row(targets[0])["sent_at"] + timedelta(seconds=seconds)
+    receipts.store(
+        "a",
+        [
+            ReceiptEvent(event_id=str(id), kind=ReceiptKind.DELIVERED, target=id, occurred_at=at)
+            for id in targets
+        ],
+    )
+    receipts.apply(500)
+
+
+def test_slow_receipts_lower_a_providers_share(several) -> None:
+    several(a=accepting, b=accepting)
+    delivered(10, 300)
+    assert events("a") == ["lowered: to 75 %: slow receipts"] and events("b") == []
+    assert {one.name: one.factor for one in providers.of_channel("email")} == {"a": 75, "b": 100}
+
+
+def test_receipts_in_time_change_nothing_and_cost_nothing(several) -> None:
+    several(a=accepting)
+    providers.of_channel("email")
+    with capture() as statements:
+        delivered(10, 200)
+    assert events("a") == [] and not any("providerhealth SET" in one for one in statements)
