@@ -18,9 +18,10 @@ from apps.integrations.contract import (
     ReceiptKind,
     ReceivedRequest,
 )
+from apps.integrations.opting import WORDS
 from apps.integrations.simulator import FATES, Simulator
 from apps.integrations.twilio.adapter import TwilioAdapter
-from apps.integrations.twilio.receipts import DEAD, OPT_OUT_TYPES, STATUSES, WORDS, TwilioReceiver
+from apps.integrations.twilio.receipts import DEAD, OPT_OUT_TYPES, STATUSES, TwilioReceiver
 from project.dev.processes import simulated
 
 from .receipts import Inbox, check_any_body, control, received, serving, turn_on
@@ -248,8 +249,13 @@ class TestInbound:
     def test_each_word_that_opts_in(self, word: str) -> None:
         assert parsed({**INBOUND, "Body": word})[0].kind is ReceiptKind.OPTED_IN
 
+    @pytest.mark.parametrize("word", ["HELP", "info", " Help! "])
+    def test_each_word_that_asks_for_help(self, word: str) -> None:
+        [event] = parsed({**INBOUND, "Body": word})
+        assert event.kind is ReceiptKind.ASKED_HELP and event.address == "+4930123456"
+
     @pytest.mark.parametrize(
-        "text", ["", "STOP PLEASE", "don't stop", "HELP", "START NOW", "STOP\x00", "STÖP"]
+        "text", ["", "STOP PLEASE", "don't stop", "HELP ME", "START NOW", "STOP\x00", "STÖP"]
     )
     def test_anything_else(self, text: str) -> None:
         assert parsed({**INBOUND, "Body": text})[0].kind is ReceiptKind.OTHER
@@ -259,7 +265,7 @@ class TestInbound:
         [
             ("STOP", "BASTA", "opted_out"),
             ("START", "STOP", "opted_in"),
-            ("HELP", "STOP", "other"),
+            ("HELP", "STOP", "asked_help"),
             ("stop", "x", "opted_out"),
             ("NEW", "STOP", "other"),
             ("", "STOP", "opted_out"),
@@ -269,7 +275,7 @@ class TestInbound:
         assert parsed({**INBOUND, "Body": text, "OptOutType": opt_out_type})[0].kind == kind
 
     def test_the_tables_hold_no_other_word(self) -> None:
-        assert len(WORDS) == 11 and set(OPT_OUT_TYPES) == {"STOP", "START"}
+        assert len(WORDS) == 13 and set(OPT_OUT_TYPES) == {"STOP", "START", "HELP"}
 
     def test_everything_in_a_message(self) -> None:
         request = received(urlencode({**INBOUND, "Body": "Stop"}).encode(), "https://carillon.example/r/")

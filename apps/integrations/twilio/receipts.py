@@ -22,6 +22,7 @@ from apps.integrations.contract import (
     ReceivedRequest,
     Receiver,
 )
+from apps.integrations.opting import asked
 from apps.integrations.receiving import (
     LONGEST_ADDRESS,
     LONGEST_CODE,
@@ -61,16 +62,13 @@ OPTED_OUT = (
     "21610"  # who answered STOP, which we may have missed: https://www.twilio.com/docs/api/errors/21610
 )
 
-# A message that is nothing but one of these: https://help.twilio.com/articles/223134027
-WORDS: dict[str, ReceiptKind] = {
-    **dict.fromkeys(
-        ("STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"), ReceiptKind.OPTED_OUT
-    ),
-    **dict.fromkeys(("START", "YES", "UNSTOP"), ReceiptKind.OPTED_IN),
-}
 # Where the account has words of its own, in any language, the vendor says what they mean:
 # https://www.twilio.com/docs/messaging/tutorials/advanced-opt-out
-OPT_OUT_TYPES = {"STOP": ReceiptKind.OPTED_OUT, "START": ReceiptKind.OPTED_IN}
+OPT_OUT_TYPES = {
+    "STOP": ReceiptKind.OPTED_OUT,
+    "START": ReceiptKind.OPTED_IN,
+    "HELP": ReceiptKind.ASKED_HELP,
+}
 
 
 class TwilioReceiver(Receiver):
@@ -134,11 +132,10 @@ def _reported(request: ReceivedRequest, form: Mapping[str, str], sid: str, statu
 def _received(request: ReceivedRequest, form: Mapping[str, str], sid: str) -> ReceiptEvent:
     """A message from a person."""
     opt_out_type = form.get("OptOutType", "").upper()
-    word = form.get("Body", "").strip(" \t\r\n.!\"'").upper()
-    kinds = OPT_OUT_TYPES if opt_out_type else WORDS
+    understood = OPT_OUT_TYPES.get(opt_out_type, ReceiptKind.OTHER)
     return ReceiptEvent(
         event_id=event_id(sid, request.body),
-        kind=kinds.get(opt_out_type or word, ReceiptKind.OTHER),
+        kind=understood if opt_out_type else asked(form.get("Body", "")),
         provider_message_id=sid,
         address=text(form.get("From"), LONGEST_ADDRESS),
         raw=request.body,
