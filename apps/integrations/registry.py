@@ -14,11 +14,13 @@ ADAPTERS = {
     "twilio": "apps.integrations.twilio.adapter.TwilioAdapter",
     "webhook": "apps.integrations.webhook.adapter.WebhookAdapter",
     "webpush": "apps.integrations.webpush.adapter.WebPushAdapter",
+    "vonage": "apps.integrations.vonage.adapter.VonageAdapter",
 }
 # Those that report back what became of a message.
 RECEIVERS = {
     "sendgrid": "apps.integrations.sendgrid.receipts.SendGridReceiver",
     "twilio": "apps.integrations.twilio.receipts.TwilioReceiver",
+    "vonage": "apps.integrations.vonage.receipts.VonageReceiver",
 }
 
 

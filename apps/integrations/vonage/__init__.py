@@ -1,0 +1,1 @@
+"""SMS through the Messages API of Vonage (formerly Nexmo)."""
