@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from apps.integrations.registry import RECEIVERS
 from apps.integrations.simulator import FATES, FAULTS, Entry, Simulator
 from apps.integrations.simulator import receipts as module
 from apps.integrations.simulator.faults import Script, fate, magic
@@ -203,7 +204,7 @@ class TestSending:
         url = inbox.url.replace("twilio", "{provider}")
         await control(simulator, "/receipts", {"provider": "*", "url": url})
         async with aiohttp.ClientSession(simulator.url) as client, client.get("/counts") as answer:
-            assert set((await answer.json())["receipts"]) == {"sendgrid", "twilio"}
+            assert set((await answer.json())["receipts"]) == set(RECEIVERS)
         simulator.receipts.report("twilio", [entry()])
         await inbox.until(2)
 
