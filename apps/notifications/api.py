@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.notifications import cancelling, intake, representations, waits
+from apps.notifications import cancelling, intake, previewing, representations, waits
 from apps.notifications.attempts import attempts_page
 from apps.notifications.caller import Caller, caller_of
 from apps.notifications.filters import NoFilters, NotificationFilters, TargetFilters, filters_of
@@ -28,13 +28,14 @@ from apps.notifications.representations import (
     AttemptOutput,
     CancelOutput,
     NotificationDetail,
+    PreviewOutput,
     TargetOutput,
 )
-from apps.notifications.resolving import resolve
+from apps.notifications.resolving import foresee, resolve
 from apps.notifications.schemas import MAX_BULK, MAX_BULK_TARGETS, Errors, NotificationInput, Reading, read
 from apps.notifications.statuses import Status
 from apps.users.models import Scope
-from project import paging, queues
+from project import clock, paging, queues
 from project.api import PROBLEMS, FieldError, body_of, field_error, invalid
 from project.queues import CHANNELS, PRIORITIES
 
@@ -127,6 +128,30 @@ def _filtered(caller: Caller, asked: NotificationFilters) -> QuerySet[Notificati
     if asked.created_before is not None:
         rows = rows.filter(created_at__lt=asked.created_before)
     return rows.filter(**asked.model_dump(exclude_none=True, exclude={"created_after", "created_before"}))
+
+
+class PreviewView(APIView):
+    """What a notification would say."""
+
+    scopes = {"POST": (Scope.SEND, Scope.READ)}
+
+    @extend_schema(
+        operation_id="notifications_preview",
+        request=NotificationInput,
+        responses={200: PreviewOutput, **PROBLEMS},
+    )
+    def post(self, request: Request) -> Response:
+        """What the first target would get by each channel. Nothing is written or sent.
+
+        Takes what sending takes, and finds the same faults. Needs the scope `notifications:write` or
+        `notifications:read`.
+        """
+        reading = read(body_of(_Object, request).root)
+        foreseen = foresee(caller_of(request), reading, clock.now())
+        if isinstance(foreseen, list):
+            raise invalid(foreseen)
+        order, person = foreseen
+        return Response(representations.preview(person, previewing.preview(order, person)))
 
 
 class BulkInput(BaseModel):

@@ -13,6 +13,7 @@ import orjson
 
 from apps.content.rendering import RenderingError, render
 from apps.notifications.transitions import Claimed
+from apps.users.people import Person
 from project import db
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def load(ids: Collection[UUID]) -> dict[UUID, Content]:
     return found
 
 
+_KNOWN = ("external_id", "name", "email", "phone", "language", "timezone")
 _RECIPIENTS = """
 SELECT id, coalesce(external_id, ''), name, email, phone, language, timezone
 FROM users_user WHERE id = ANY(%b::bigint[])
@@ -67,10 +69,14 @@ FROM users_user WHERE id = ANY(%b::bigint[])
 
 def recipients(user_ids: Collection[int]) -> dict[int, dict[str, str]]:
     """What a template may know of its recipients, as `recipient.…`, in one statement."""
-    names = ("external_id", "name", "email", "phone", "language", "timezone")
     return {
-        id: dict(zip(names, values, strict=True)) for id, *values in db.rows(_RECIPIENTS, [list(user_ids)])
+        id: dict(zip(_KNOWN, values, strict=True)) for id, *values in db.rows(_RECIPIENTS, [list(user_ids)])
     }
+
+
+def as_recipient(person: Person) -> dict[str, str]:
+    """The same of a person who need not be written."""
+    return {name: getattr(person, name) or "" for name in _KNOWN}
 
 
 def for_targets(targets: Sequence[Claimed], channel: str) -> list[tuple[Claimed, Rendered | None]]:
@@ -107,5 +113,10 @@ def rendered(content: Content, channel: str, recipient: Mapping[str, str]) -> Re
 def _as_written(content: Content, channel: str) -> Rendered:
     """Title and body of a notification without a template: text, never interpreted."""
     if channel == "sms":
-        return Rendered("", "\n".join(part for part in (content.title, content.body) if part))
+        return Rendered("", sms_text(content.title, content.body))
     return Rendered(content.title or content.body.split("\n", 1)[0][:200], content.body or content.title)
+
+
+def sms_text(title: str, body: str) -> str:
+    """What an SMS says of a notification without a template."""
+    return "\n".join(part for part in (title, body) if part)

@@ -36,7 +36,7 @@ def plan(
     wish: Wish, people: Iterable[Recipient], now: datetime, *, suppressed: suppression.Found = frozenset()
 ) -> list[Planned]:
     """One target per person and channel. suppressed: what is, of their `addresses`."""
-    wanted = [(person, channel) for person in people for channel in _channels(wish, person)]
+    wanted = [(person, channel) for person in people for channel in channels_for(wish, person)]
     made = ids.target_ids(len(wanted))
     return [_target(wish, id, *one, now, suppressed=suppressed) for id, one in zip(made, wanted, strict=True)]
 
@@ -59,7 +59,8 @@ def address_of(channel: str, person: Recipient) -> str:
     return person.email if channel == "email" else person.phone
 
 
-def _channels(wish: Wish, person: Recipient) -> Sequence[str]:
+def channels_for(wish: Wish, person: Recipient) -> Sequence[str]:
+    """The channels this person gets targets for, whether they have an address there or not."""
     if not wish.all_channels:
         return wish.channels
     reachable = [channel for channel in wish.channels if address_of(channel, person)]

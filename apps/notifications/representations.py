@@ -9,13 +9,16 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from apps.content.segments import measure
 from apps.notifications.cancelling import Cancellation, CancelResult
 from apps.notifications.consequences import COUNTED
+from apps.notifications.contents import Rendered, sms_text
 from apps.notifications.intake import Accepted
 from apps.notifications.models import SUMMARY_ABOVE, DeliveryAttempt, Notification, NotificationTarget
 from apps.notifications.schemas import RelatedObject
 from apps.notifications.statuses import SETTLED, Status
 from apps.notifications.transitions import Planned
+from apps.users.people import Person
 from project import db
 
 
@@ -36,6 +39,14 @@ class Summary(BaseModel):
     cancelled: int
     expired: int
     settled: bool
+
+
+class SmsSize(BaseModel):
+    """What a text is by SMS. `characters` are Unicode's; `segments` are the messages it takes, and costs."""
+
+    encoding: Literal["GSM-7", "UCS-2"]
+    characters: int
+    segments: int
 
 
 class NotificationOutput(BaseModel):
@@ -75,9 +86,30 @@ class PlannedTarget(BaseModel):
 
 
 class AcceptedOutput(NotificationOutput):
-    """The answer to a POST: accepted and committed, one row per target."""
+    """The answer to a POST: accepted and committed, one row per target.
+
+    `sms`: what each SMS of it is, where its words are its own and somebody is to get it by SMS.
+    """
 
     targets: list[PlannedTarget]
+    sms: SmsSize | None
+
+
+class ChannelPreview(BaseModel):
+    """What one channel carries: `subject` is the title in-app. `sms` is null by every other channel."""
+
+    channel: str
+    subject: str
+    text: str
+    html: str
+    sms: SmsSize | None
+
+
+class PreviewOutput(BaseModel):
+    """What the first target would get. `user` is null for one whom the request would create."""
+
+    user: int | None
+    channels: list[ChannelPreview]
 
 
 class TargetOutput(BaseModel):
@@ -186,7 +218,23 @@ def accepted(one: Accepted) -> dict[str, Any]:
         "recipients": one.recipients,
         "created_at": one.created_at,
         "targets": [_planned(target) for target in one.targets],
+        "sms": _sms_of(one),
     }
+
+
+def preview(person: Person, rendered: Mapping[str, Rendered]) -> dict[str, Any]:
+    """`PreviewOutput`, of what was rendered by channel."""
+    channels = [
+        {"channel": channel, **parts._asdict(), "sms": sms_size(parts.text) if channel == "sms" else None}
+        for channel, parts in rendered.items()
+    ]
+    return {"user": person.id or None, "channels": channels}
+
+
+def sms_size(text: str) -> dict[str, Any]:
+    """`SmsSize`."""
+    measured = measure(text)
+    return {"encoding": measured.encoding, "characters": len(text), "segments": measured.segments}
 
 
 def notification(row: Notification, summary: dict[str, Any]) -> dict[str, Any]:
@@ -262,6 +310,17 @@ def _json(value: Any) -> Any:
 
 def _related(type: str, id: str) -> dict[str, str] | None:
     return {"type": type, "id": id} if id else None
+
+
+def _sms_of(one: Accepted) -> dict[str, Any] | None:
+    order = one.order
+    if order.template or not any(_goes_by_sms(target) for target in one.targets):
+        return None
+    return sms_size(sms_text(order.title, order.body))
+
+
+def _goes_by_sms(target: Planned) -> bool:
+    return target.channel == "sms" and target.status is not Status.SKIPPED
 
 
 def _planned(one: Planned) -> dict[str, Any]:

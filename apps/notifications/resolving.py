@@ -10,8 +10,9 @@ from apps.notifications.caller import Caller
 from apps.notifications.checks import Parts, channels_of, errors_of
 from apps.notifications.intake import Order
 from apps.notifications.planning import Recipient
-from apps.notifications.schemas import Errors, NotificationInput, Reading
+from apps.notifications.schemas import Errors, NotificationInput, Reading, Target
 from apps.users import people
+from apps.users.people import Person
 from apps.users.schemas import UserInput
 
 Resolved = tuple[Order, list[Recipient]]
@@ -67,6 +68,31 @@ def resolve(caller: Caller, readings: Sequence[Reading], now: datetime) -> list[
         wrong or (_order(caller, request, templates), everyone.of(request))
         for request, wrong in zip(requests, errors, strict=True)
     ]
+
+
+def foresee(caller: Caller, reading: Reading, now: datetime) -> tuple[Order, Person] | Errors:
+    """As `resolve` of one, with the first person only, as the request would leave them. Writes nothing."""
+    request = reading.request
+    known = _People(caller.organization_id, [request]).known
+    templates = _templates(caller.organization_id, {request.template} if request.template else set())
+    if errors := errors_of(reading, known, templates, now):
+        return errors
+    return _order(caller, request, templates), _first_person(caller.organization_id, request.targets, now)
+
+
+def _first_person(organization_id: int, targets: Sequence[Target], now: datetime) -> Person:
+    first = targets[0]
+    name = first.external_id if isinstance(first, UserInput) else first
+    found = people.find(
+        organization_id,
+        ids=[name] if isinstance(name, int) else (),
+        external_ids=[name] if isinstance(name, str) else (),
+    )
+    person = found[0] if found else people.unwritten(str(name), now)
+    for target in targets:  # who is named in one place and changed in another is the changed one
+        if isinstance(target, UserInput) and target.external_id == person.external_id:
+            person = Person(**(person._asdict() | target.given()))
+    return person
 
 
 def _templates(organization_id: int, names: set[str]) -> dict[str, dict[str, NotificationTemplate]]:

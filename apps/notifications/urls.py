@@ -8,6 +8,7 @@ from apps.notifications.inbox_api import InboxView
 urlpatterns = [
     path("notifications/", api.NotificationsView.as_view()),
     path("notifications/bulk/", api.BulkView.as_view()),
+    path("notifications/preview/", api.PreviewView.as_view()),
     path("notifications/<uuid:id>/", api.NotificationView.as_view()),
     path("notifications/<uuid:id>/cancel/", api.CancelView.as_view()),
     path("notifications/<uuid:id>/targets/", api.TargetsView.as_view()),

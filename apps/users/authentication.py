@@ -83,7 +83,10 @@ def first_read(read: Callable[[], Found]) -> Found:
 
 
 class HasScope(BasePermission):
-    """The view's `scopes[method]` must be among the key's. A view without scopes refuses everyone."""
+    """The view's `scopes[method]` must be among the key's, or one of them if there are several.
+
+    A view without scopes refuses everyone.
+    """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         if not isinstance(request.auth, ApiKey):
@@ -92,8 +95,9 @@ class HasScope(BasePermission):
         needed = getattr(view, "scopes", {}).get(method)
         if needed is None:  # a method the view does not have is answered 405 after this
             return method == "OPTIONS" or not hasattr(view, method.lower())
-        if needed not in request.auth.scopes:
-            raise Problem(403, "missing_scope", f"This API key lacks the scope {needed}.")
+        enough = (needed,) if isinstance(needed, str) else needed
+        if not any(scope in request.auth.scopes for scope in enough):
+            raise Problem(403, "missing_scope", f"This API key lacks the scope {' or '.join(enough)}.")
         return True
 
 

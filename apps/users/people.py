@@ -107,6 +107,12 @@ _FIND_PERSON = _FIND.format(columns=_COLUMNS, table=_TABLE)
 _FIND_REACH = _FIND.format(columns=", ".join(Reach._fields), table=_TABLE)
 
 
+def unwritten(external_id: str, now: datetime) -> Person:
+    """Somebody nothing is known of, as `upsert` would create them, without an id."""
+    fields: dict[str, Any] = {**_FIELDS, "is_active": True, "created_at": now, "updated_at": now}
+    return Person(0, external_id, **fields)
+
+
 def upsert(organization_id: int, people: Iterable[UserInput]) -> dict[str, Person]:
     """Create or change these people in one statement; what they are now, by external_id.
 

@@ -54,8 +54,9 @@ BODIES = st.fixed_dictionaries(
 
 
 def unlike(body: dict[str, Any]) -> dict[str, Any]:
-    """What is not of this one notification alone."""
-    return {name: value for name, value in body.items() if name not in ("id", "created_at", "targets")}
+    """What is not of this one notification alone, nor told only when it is sent."""
+    own = ("id", "created_at", "targets", "sms")
+    return {name: value for name, value in body.items() if name not in own}
 
 
 @settings(

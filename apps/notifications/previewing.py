@@ -1,0 +1,33 @@
+"""What one person would get by each channel, rendered as delivery renders it. Reads only."""
+
+from __future__ import annotations
+
+from apps.content.rendering import RenderingError
+from apps.notifications import contents, planning
+from apps.notifications.contents import Content, Rendered
+from apps.notifications.intake import Order, wish_of
+from apps.users.people import Person
+from project import ids
+from project.api import Problem, field_error
+
+# What a channel has no place for, whatever the template has there.
+_LEFT_OUT: dict[str, dict[str, str]] = {"sms": {"subject": "", "html": ""}, "in_app": {"html": ""}}
+
+
+def preview(order: Order, person: Person) -> dict[str, Rendered]:
+    """The texts by channel. Raises Problem 422, which names each channel whose template does not render."""
+    id = ids.uuid7()
+    content = Content(id, order.title, order.body, order.content, order.payload)
+    recipient = contents.as_recipient(person)
+    rendered: dict[str, Rendered] = {}
+    errors = []
+    for channel in planning.channels_for(wish_of(id, order, recipients=1), person):
+        try:
+            parts = contents.rendered(content, channel, recipient)
+        except RenderingError as error:
+            errors.append(field_error(f"template.{channel}", "not_rendered", str(error)))
+        else:
+            rendered[channel] = parts._replace(**_LEFT_OUT.get(channel, {}))
+    if errors:
+        raise Problem(422, "not_rendered", "The template does not render with this.", errors=errors)
+    return rendered
