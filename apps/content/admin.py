@@ -12,6 +12,7 @@ from django.contrib import admin
 from django.contrib.postgres.forms import SimpleArrayField
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -19,6 +20,7 @@ from django.utils.safestring import SafeString
 
 from apps.content import rendering
 from apps.content.models import NotificationTemplate
+from apps.content.segments import measure
 from project.admin import BaseAdmin
 from project.queues import CHANNELS
 
@@ -146,13 +148,24 @@ def _sample(template: NotificationTemplate) -> str:
 
 
 def parts(template: NotificationTemplate, payload: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The parts that are not empty, each with its `text` or the `error` that its rendering ended with."""
+    """The parts that are not empty, each with its `text` or the `error` that its rendering ended with.
+
+    That of an SMS has its `size`.
+    """
     context = {**payload, "recipient": SAMPLE_RECIPIENT}
     found = []
     for name, source in template.parts().items():
         if source:
-            found.append({"name": name, "source": source} | _rendered(source, context, html=name == "html"))
+            part = {"name": name, "source": source} | _rendered(source, context, html=name == "html")
+            if template.channel == "sms" and name == "body" and "text" in part:
+                part["size"] = _size(part["text"])
+            found.append(part)
     return found
+
+
+def _size(text: str) -> str:
+    encoding, _, segments = measure(text)
+    return f"{encoding}, {len(text)} character{pluralize(len(text))}, {segments} segment{pluralize(segments)}"
 
 
 def _rendered(source: str, context: dict[str, Any], *, html: bool) -> dict[str, str]:

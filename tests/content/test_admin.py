@@ -116,6 +116,26 @@ def test_text_parts_and_errors_are_escaped(browser: Client) -> None:
     assert "divide by 0" in page and "<script>alert(1)" not in page
 
 
+@pytest.mark.parametrize(
+    ("order", "size"),
+    [
+        ("1", "GSM-7, 7 characters, 1 segment."),
+        ("€" * 80, "GSM-7, 86 characters, 2 segments."),
+        ("“1”", "UCS-2, 9 characters, 1 segment."),
+    ],
+)
+def test_an_sms_is_measured(browser: Client, order: str, size: str) -> None:
+    template = make(channel="sms", subject="S", html="<p>H</p>")
+    assert preview(browser, template, {"order": order}).count(f"As an SMS: {size}") == 1
+
+
+def test_nothing_else_is_measured(browser: Client) -> None:
+    assert "As an SMS" not in preview(browser, make(), {"order": "1"})
+    broken = make(name="broken", channel="sms", body="{{ 1 | divided_by: order }}")
+    page = preview(browser, broken, {"order": 0})
+    assert "divide by 0" in page and "As an SMS" not in page
+
+
 def test_what_is_missing_and_what_is_not_declared(browser: Client) -> None:
     page = preview(browser, make(body="{{ order }} {{ footer }}"), {})
     assert "it lacks order." in page
