@@ -10,7 +10,10 @@ from apps.integrations.contract import Adapter, Receiver
 # Dotted paths, imported on first use: a worker of one channel does not pay for the SDKs of the others.
 ADAPTERS = {
     "sendgrid": "apps.integrations.sendgrid.adapter.SendGridAdapter",
+    "slack": "apps.integrations.slack.adapter.SlackAdapter",
+    "slack_webhook": "apps.integrations.slack.webhook.SlackWebhookAdapter",
     "smtp": "apps.integrations.smtp.adapter.SmtpAdapter",
+    "teams": "apps.integrations.teams.adapter.TeamsAdapter",
     "twilio": "apps.integrations.twilio.adapter.TwilioAdapter",
     "webhook": "apps.integrations.webhook.adapter.WebhookAdapter",
     "webpush": "apps.integrations.webpush.adapter.WebPushAdapter",

@@ -72,8 +72,8 @@ class Simulator:
         self.routes = Routes()
         self._watcher = watcher
         self._add_own_routes()
-        for path in ADAPTERS.values():
-            _part_of(path, self)
+        for folder in dict.fromkeys(path.rsplit(".", 2)[0] for path in ADAPTERS.values()):
+            _part_of(folder, self)
 
     @property
     def url(self) -> str:
@@ -206,9 +206,9 @@ def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) 
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=LARGEST_REQUEST)
 
 
-def _part_of(adapter: str, simulator: Simulator) -> None:
+def _part_of(folder: str, simulator: Simulator) -> None:
     """Let the vendor's `simulated.py` register what it serves, if the vendor has one."""
-    name = adapter.rsplit(".", 2)[0] + ".simulated"
+    name = f"{folder}.simulated"
     if find_spec(name) is not None:
         register: Callable[[Simulator], None] = import_module(name).register
         register(simulator)

@@ -1,0 +1,1 @@
+"""Chat messages to Slack: by incoming webhooks, and as an app's bot."""

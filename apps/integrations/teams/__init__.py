@@ -1,0 +1,1 @@
+"""Chat messages to Microsoft Teams, through its Workflows."""
