@@ -1,0 +1,1 @@
+"""Chat messages to the many services that apprise knows, by its URLs."""
