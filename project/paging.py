@@ -11,16 +11,18 @@ import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import ValidationError as InvalidModel
+from rest_framework.request import Request
 
-from project.api import field_error, invalid
+from project.api import field_error, field_errors, invalid
 
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 100
@@ -36,6 +38,27 @@ PARAMETERS = [
         description="How many items at most.",
     ),
 ]
+
+
+_OWN = frozenset(parameter.name for parameter in PARAMETERS)
+
+
+class NoFilters(BaseModel):
+    """A list that is not filtered; the base of the filters of those that are."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+Filters = TypeVar("Filters", bound=NoFilters)
+
+
+def filters_of(request: Request, model: type[Filters]) -> tuple[Filters, list[dict[str, str]]]:
+    """What is asked for, or none of it and what is wrong: to be told together with the paging's errors."""
+    query = request.query_params
+    try:
+        return model.model_validate({name: query[name] for name in query if name not in _OWN}), []
+    except InvalidModel as error:
+        return model(), field_errors(error)
 
 
 class PageInfo(BaseModel):

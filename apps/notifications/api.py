@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 from apps.notifications import cancelling, intake, previewing, representations, waits
 from apps.notifications.attempts import attempts_page
 from apps.notifications.caller import Caller, caller_of
-from apps.notifications.filters import NoFilters, NotificationFilters, TargetFilters, filters_of
+from apps.notifications.filters import NotificationFilters, TargetFilters
 from apps.notifications.idempotency import once
 from apps.notifications.intake import Accepted
 from apps.notifications.models import Notification, NotificationTarget
@@ -37,6 +37,7 @@ from apps.notifications.statuses import Status
 from apps.users.models import Scope
 from project import clock, paging, queues
 from project.api import PROBLEMS, FieldError, body_of, field_error, invalid
+from project.paging import NoFilters, filters_of
 from project.queues import CHANNELS, PRIORITIES
 
 IDEMPOTENCY_KEY = OpenApiParameter(

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -19,11 +15,11 @@ from pydantic import (
     Tag,
     ValidationError,
 )
-from pydantic_core import PydanticCustomError
 
 from apps.users import normalise
 from apps.users.schemas import ExternalId, UserInput
 from project.api import field_errors
+from project.fields import Time
 from project.ids import MAX_ATTEMPT_NUMBER
 from project.queues import CHANNELS, PRIORITIES
 
@@ -37,26 +33,6 @@ Priority = Literal[PRIORITIES]  # type: ignore[valid-type]
 Title = Annotated[str, StringConstraints(max_length=500), AfterValidator(normalise.text)]
 Body = Annotated[str, StringConstraints(max_length=100_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(normalise.text)]
-
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-
-
-def _is_rfc_3339(value: object) -> object:
-    """Pydantic would also take numbers, and guess their unit."""
-    if isinstance(value, datetime) or (isinstance(value, str) and _RFC_3339.fullmatch(value)):
-        return value
-    raise PydanticCustomError("time", "Send an RFC 3339 time with its offset, such as 2027-01-31T09:00:00Z.")
-
-
-def _utc(value: datetime) -> datetime:
-    """What is beyond the year 9999 in UTC could be written and never be read."""
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise PydanticCustomError("time", "This time is out of range.") from None
-
-
-Time = Annotated[AwareDatetime, BeforeValidator(_is_rfc_3339), AfterValidator(_utc)]
 
 
 def _kind(value: Any) -> str | None:
