@@ -262,6 +262,7 @@ SELECT started.call_started_at, ARRAY(
           AND NOT EXISTS (
               SELECT 1 FROM preferences_suppression s
               WHERE s.address = t.address AND s.channel = t.channel
+                AND (s.until IS NULL OR s.until > carillon_now())
                 AND (s.organization_id IS NULL OR s.organization_id = t.organization_id)
               OFFSET 0)))
 FROM started

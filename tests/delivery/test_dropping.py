@@ -117,6 +117,27 @@ def test_a_suppression_is_for_its_organization_channel_and_address(
     assert rows.statuses(target) == ["sent" if sent else "skipped"]
 
 
+@pytest.mark.parametrize(("seconds", "ends"), [(59, "skipped"), (61, "sent")])
+def test_what_is_suppressed_for_a_time_is_sent_after_it(seconds: int, ends: str, adapter) -> None:
+    adapter(accepting)
+    (target,) = rows.queued(address=ADA)
+    end = clock.now() + timedelta(seconds=60)
+    suppression.suppress([Fact(None, "email", ADA, Cause.MANUAL, until=end)])
+    move_clock(seconds)
+    engine.work(LANE)
+    assert rows.statuses([target]) == [ends]
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(60, "queued"), (-60, "sent")])
+def test_the_last_check_asks_whether_it_still_holds(seconds: int, ends: str, adapter, before_start) -> None:
+    adapter(accepting)
+    (target,) = rows.queued(address=ADA)
+    end = clock.now() + timedelta(seconds=seconds)
+    before_start(lambda: suppression.suppress([Fact(None, "email", ADA, Cause.MANUAL, until=end)]))
+    engine.work(LANE)
+    assert rows.statuses([target]) == [ends]
+
+
 def test_what_was_lifted_is_sent_again(adapter) -> None:
     adapter(accepting)
     suppress()

@@ -56,6 +56,11 @@ _FILL_SUPPRESSIONS = """
 INSERT INTO preferences_suppression (organization_id, channel, address, cause)
 SELECT nullif(n & 1, 0), 'email', 'gone' || n || '@example.com', 'bounced' FROM generate_series(1, 5000) n
 """
+_FILL_TEMPORARY = """
+INSERT INTO preferences_suppression (organization_id, channel, address, cause, until)
+SELECT 1, 'email', 'away' || n || '@example.com', 'manual', now() + interval '1 day'
+FROM generate_series(1, 3000) n
+"""
 _FILL_LETTERS = """
 INSERT INTO notifications_deadletter (target_id, organization_id, reason, resolution, resolved_at)
 SELECT gen_random_uuid(), 1, 'x', '', now() FROM generate_series(1, 3000)
@@ -67,7 +72,10 @@ SELECT 'p', id::text, 'delivered', id, overlay(id::text placing '01' from 35)::u
        NULL, 'delivered'
 FROM notifications_notificationtarget
 """
-_FILLS = (_FILL_ATTEMPTS, _FILL_CLAIMS, _FILL_SUMMARIES, _FILL_SUPPRESSIONS, _FILL_LETTERS, _FILL_RECEIPTS)
+_FILLS = (
+    *(_FILL_ATTEMPTS, _FILL_CLAIMS, _FILL_SUMMARIES, _FILL_SUPPRESSIONS, _FILL_TEMPORARY, _FILL_LETTERS),
+    _FILL_RECEIPTS,
+)
 
 
 def fill(note: Notification) -> None:
@@ -161,6 +169,7 @@ ACTS: dict[str, tuple[Callable[[], object], set[str]]] = {
     "claim": (lambda: transitions.claim(Due(LANE, 500), 1), {"target_due"}),
     "in-app claim": (lambda: transitions.lock_due(Due(LANE, 500)), {"target_due"}),
     "suppressed among": (lambda: suppression.among({("email", "a@example.com")}), {SUPPRESSED}),
+    "forget suppressions": (lambda: suppression.forget_over(1000), {"suppression_over"}),
     "drop": (dropping, {"target_due", TARGET, SUMMARY, SUPPRESSED}),
     "start": (starting, {CLAIM_ROW, SUPPRESSED}),
     "settle": (settling, {TARGET, SUMMARY}),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -11,9 +13,10 @@ from apps.preferences import suppression
 from apps.preferences.models import Suppression
 from apps.preferences.suppression import Cause, Fact
 from apps.users.models import DEFAULT_ORGANIZATION_ID as OURS
-from project import db
+from project import clock, db
 from tests.api_helpers import make_organization
-from tests.support.database import capture, other_connection, until, waits_for_a_lock
+from tests.support.database import capture, move_clock, other_connection, waits_for_a_lock
+from tests.support.database import until as wait_until
 
 pytestmark = pytest.mark.django_db
 ADA = "ada@example.com"
@@ -130,6 +133,85 @@ def test_lifting_spares_every_other_address_and_channel() -> None:
     assert {what[1:3] for what in kept()} == {("email", "b@example.com"), ("sms", ADA)}
 
 
+# --- For a time ------------------------------------------------------------------------------------------
+
+
+def until(days: float) -> datetime:
+    return clock.now() + timedelta(days=days)
+
+
+def test_it_holds_until_its_time_and_no_longer() -> None:
+    suppression.suppress([replace(fact(), until=until(1)), fact("b@example.com")])
+    asked = [("email", ADA), ("email", "b@example.com")]
+    assert len(suppression.among(asked)) == 2
+    move_clock(86_399)
+    assert len(suppression.among(asked)) == 2
+    move_clock(86_401)
+    assert suppression.among(asked) == {(None, "email", "b@example.com")}
+
+
+@pytest.mark.parametrize(
+    ("known", "told", "stands"),
+    [
+        (None, None, "known"),
+        (None, 1, "known"),
+        (1, 1, "known"),
+        (2, 1, "known"),
+        (1, 2, "told"),
+        (1, None, "told"),
+        (-1, 1, "told"),
+        (-1, None, "told"),
+    ],
+)
+def test_what_holds_longer_stands_with_all_that_is_known_of_it(
+    known: float | None, told: float | None, stands: str
+) -> None:
+    ends = {name: None if days is None else until(days) for name, days in (("known", known), ("told", told))}
+    suppression.suppress([replace(fact(cause="manual"), until=ends["known"], note="known", client_id=1)])
+    Suppression.objects.update(created_by_id=5, created_at=until(-3))
+    learned = replace(fact(cause="bounced"), until=ends["told"], note="told", client_id=2)
+    assert suppression.suppress([learned]) == (stands == "told")
+    row = Suppression.objects.get()
+    assert (row.note, row.until) == (stands, ends[stands])
+    is_new = (row.cause, row.client_id, row.created_by_id, row.created_at) == (
+        "bounced",
+        2,
+        None,
+        clock.now(),
+    )
+    assert is_new == (stands == "told")
+    assert row.cause == ("bounced" if is_new else "manual")
+
+
+def test_of_several_told_at_once_the_one_that_holds_longest_is_kept() -> None:
+    facts = [replace(fact(of=OURS), until=until(days), note=str(days)) for days in (1, 3, 2)]
+    assert suppression.suppress([*facts, fact()]) == 2
+    assert set(Suppression.objects.values_list("note", flat=True)) == {"3", ""}
+    assert suppression.suppress([*facts, fact(of=OURS, cause="invalid")]) == 1
+    assert {row.until for row in Suppression.objects.all()} == {None}
+
+
+def test_what_an_older_version_writes_holds_for_good() -> None:
+    db.execute(
+        "INSERT INTO preferences_suppression (organization_id, channel, address, cause)"
+        " VALUES (NULL, 'email', %s, 'bounced') ON CONFLICT DO NOTHING",
+        [ADA],
+    )
+    row = Suppression.objects.get()
+    assert (row.until, row.note, row.created_by_id, row.client_id) == (None, "", None, None)
+    assert suppression.among([("email", ADA)]) == {(None, "email", ADA)}
+
+
+def test_what_is_over_is_forgotten_and_nothing_else() -> None:
+    ends = {"over": until(-1), "now": until(0), "later": until(1), "never": None}
+    suppression.suppress([replace(fact(name), until=end) for name, end in ends.items()])
+    assert suppression.forget_over(1) == 1
+    assert {address for _, _, address, _ in kept()} == {"now", "later", "never"}
+    assert suppression.forget_over(10) == 1
+    assert suppression.forget_over(10) == 0
+    assert {address for _, _, address, _ in kept()} == {"later", "never"}
+
+
 # --- At once ---------------------------------------------------------------------------------------------
 
 INSERT = "INSERT INTO preferences_suppression (channel, address, cause) VALUES ('email', %s, 'bounced')"
@@ -150,7 +232,7 @@ def test_facts_are_written_in_one_order_whatever_order_they_came_in(order: tuple
         holder.execute(INSERT, ["a@x.org"])
         thread = threading.Thread(target=write)
         thread.start()
-        until(lambda: pids and waits_for_a_lock(prober, pids[0]))
+        wait_until(lambda: pids and waits_for_a_lock(prober, pids[0]))
         prober.execute("SET lock_timeout = '1s'")
         prober.execute(INSERT, ["b@x.org"])  # fails if the thread has written it
         prober.rollback()
