@@ -59,10 +59,13 @@ def invalid(errors: Sequence[Mapping[str, str]]) -> Problem:
     return Problem(400, "invalid_request", "Some fields are wrong.", errors=errors)
 
 
-def body_of(model: type[Model], request: Request) -> Model:
-    """The request's body as the model, or the problem that says what is wrong with it."""
+def body_of(model: type[Model], request: Request, *, context: Mapping[str, object] | None = None) -> Model:
+    """The request's body as the model, or the problem that says what is wrong with it.
+
+    context: what the model's validators need to know beside the body.
+    """
     _check_length(request)
-    return parse(model, request.data)
+    return parse(model, request.data, context=context)
 
 
 def bytes_of(request: Request, limit: int) -> bytes:
@@ -85,10 +88,10 @@ def _check_length(request: Request) -> None:
         raise Problem(411, "length_required", "Send the body with a Content-Length.")
 
 
-def parse(model: type[Model], data: object) -> Model:
+def parse(model: type[Model], data: object, *, context: Mapping[str, object] | None = None) -> Model:
     """The data as the model. Raises the problem that names every bad field."""
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=context)
     except ValidationError as error:
         raise invalid(field_errors(error)) from None
 
@@ -110,6 +113,7 @@ _CODES = {
     "too_long": "too_many",
     "too_short": "too_few",
     "string_too_long": "too_long",
+    "past": "past",
 }
 _DETAILS = {
     "missing": "This field is required.",

@@ -91,6 +91,7 @@ class Scope(models.TextChoices):
     READ = "notifications:read", "read notifications, targets and attempts"
     USERS = "users:write", "create and change users"
     TOKENS = "tokens:write", "mint tokens for users"
+    SUPPRESSIONS = "suppressions:write", "suppress addresses, and lift that"
     KEEP_LANE = "lane:keep", "more than 1,000 targets stay in the lane of their priority"
 
 

@@ -54,6 +54,9 @@ def test_every_status_of_every_operation_has_a_schema(described: dict[str, Any])
     for path, method, operation in operations(described):
         assert {"400", "401", "403", "503"} <= operation["responses"].keys(), (path, method)
         for status, response in operation["responses"].items():
+            if status == "204":
+                assert "content" not in response
+                continue
             kind = "application/json" if status.startswith("2") else "application/problem+json"
             assert response["content"].keys() == {kind}, (path, method, status)
             name = response["content"][kind]["schema"]["$ref"].rpartition("/")[2]
@@ -68,6 +71,9 @@ def test_every_operation_says_what_it_does_and_needs(described: dict[str, Any]) 
         if path.startswith("/api/notifications/"):
             scope = "write" if method == "post" else "read"
             assert f"`notifications:{scope}`" in operation["description"]
+        if path.startswith("/api/suppressions/"):
+            scope = "notifications:read" if method == "get" else "suppressions:write"
+            assert f"`{scope}`" in operation["description"]
 
 
 def test_every_creating_post_takes_an_idempotency_key(described: dict[str, Any]) -> None:
@@ -92,6 +98,7 @@ def test_every_parameter_a_list_takes_is_described(described: dict[str, Any]) ->
     assert of[SEND] == paging | filters
     assert of["/api/notifications/{id}/targets/"] == paging | {"id", "status", "channel"}
     assert of["/api/notifications/{id}/attempts/"] == paging | {"id"}
+    assert of["/api/suppressions/"] == paging | {"channel", "address", "cause"}
 
 
 # --- True ------------------------------------------------------------------------------------------------
@@ -166,6 +173,21 @@ def test_answers_are_as_described(described: dict[str, Any], api: Api, service: 
     check(described, SEND, "get", api.get(f"{SEND}?page_size=x"))
     check(described, SEND, "post", Api(None).post(SEND, {}))
     check(described, "/api/inbox/", "get", Api(mint(person, 60)[0]).get("/api/inbox/"))
+
+
+def test_answers_about_suppressions_are_as_described(described: dict[str, Any], api: Api) -> None:
+    path, one = "/api/suppressions/", "/api/suppressions/{id}/"
+    content = described["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    name = content["schema"]["$ref"].rpartition("/")[2]
+    given = described["components"]["schemas"][name]["examples"]
+    entered = [check(described, path, "post", api.post(path, example)) for example in given]
+    assert len(entered) == 2 and api.post(path, given[0]).status_code == 200
+    check(described, path, "post", api.post(path, given[0]))
+    check(described, path, "post", api.post(path, {}))
+    assert len(check(described, path, "get", api.get(path))["items"]) == 2
+    check(described, one, "get", api.get(f"{path}{entered[0]['id']}/"))
+    check(described, one, "delete", api.send("DELETE", f"{path}4711/"))
+    assert api.send("DELETE", f"{path}{entered[0]['id']}/").status_code == 204
 
 
 def test_what_is_described_as_allowed_is(described: dict[str, Any]) -> None:

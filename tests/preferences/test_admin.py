@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
@@ -11,6 +13,7 @@ from apps.preferences.models import Suppression
 from apps.preferences.suppression import Cause, Fact
 from apps.users.models import DEFAULT_ORGANIZATION_ID as OURS
 from apps.users.models import User
+from tests.api_helpers import make_service
 from tests.support.database import capture
 
 pytestmark = pytest.mark.django_db
@@ -30,9 +33,9 @@ def text_of(browser: Client, path: str = LIST) -> str:
     return str(response.content.decode())
 
 
-def add(browser: Client, address: str, channel: str = "email", organization: str = "") -> str:
+def add(browser: Client, address: str, channel: str = "email", organization: str = "", **more: str) -> str:
     """Enter it; the page's text if it is refused."""
-    fields = {"channel": channel, "address": address, "organization": organization}
+    fields = {"channel": channel, "address": address, "organization": organization, "note": ""} | more
     response = browser.post(f"{LIST}add/", fields)
     assert response.status_code in (200, 302)
     return str(response.content.decode())
@@ -53,6 +56,34 @@ def test_an_address_is_entered_in_the_spelling_it_is_written_to(
 def test_an_address_may_be_suppressed_for_one_organization(browser: Client) -> None:
     add(browser, "ada@example.com", organization=str(OURS))
     assert Suppression.objects.get().organization_id == OURS
+
+
+def test_it_says_who_entered_it_why_and_until_when(browser: Client) -> None:
+    add(browser, "ada@example.com", note="asked by telephone", until_0="2101-01-31", until_1="09:00:00")
+    row = Suppression.objects.get()
+    assert (row.created_by, row.client, row.note) == (User.objects.get(), None, "asked by telephone")
+    assert row.until == datetime(2101, 1, 31, 9, tzinfo=UTC)
+    page = text_of(browser, f"{LIST}{row.pk}/change/")
+    assert "asked by telephone" in page and "root" in page and "2101" in page
+    assert "2101" in text_of(browser)
+
+
+def test_a_service_is_named_and_whoever_is_gone_is_not(browser: Client) -> None:
+    client = make_service()
+    suppression.suppress([Fact(None, "email", "ada@example.com", Cause.MANUAL, client_id=client.pk)])
+    assert ">shop<" in text_of(browser)
+    client.delete()
+    Suppression.objects.update(created_by_id=4711)
+    assert ">shop<" not in text_of(browser)
+    assert "ada@example.com" in text_of(browser, f"{LIST}{Suppression.objects.get().pk}/change/")
+
+
+@pytest.mark.parametrize(
+    ("day", "told"), [("2001-01-31", "This time is past."), ("soon", "Enter a valid date.")]
+)
+def test_a_time_that_is_past_is_told(browser: Client, day: str, told: str) -> None:
+    assert told in add(browser, "ada@example.com", until_0=day, until_1="09:00:00")
+    assert not Suppression.objects.exists()
 
 
 @pytest.mark.parametrize(
