@@ -178,6 +178,8 @@ LIMIT_SHARES = env.int("LIMIT_SHARES", 16)
 PUBLIC_URL = env.str("PUBLIC_URL", "").rstrip("/")
 RECEIPT_MAX_BYTES = 5_000_000  # of one request; a batch of events may be some megabytes
 RECEIPTS_KEPT = timedelta(days=env.int("RECEIPTS_KEPT", 30))
+# What HELP by SMS is answered with. Empty: not by us; some vendors answer it themselves.
+SMS_HELP_TEXT = env.str("SMS_HELP_TEXT", "").strip()
 
 # --- Is a worker alive? (project/alive.py reads ALIVE_FILE itself) ----------------------------------------
 CANARY_INTERVAL = env.float("CANARY_INTERVAL", 5.0)

@@ -32,6 +32,8 @@ class Effect(StrEnum):
     STALE = "stale"  # the bounce of an attempt that was followed by another
     TOO_LATE = "too_late"  # the target has ended otherwise, or a person sends it anew
     ADDRESS = "address"  # about an address, not about a message
+    ANSWERED = "answered"  # asked for help: an answer was accepted
+    SKIPPED = "skipped"  # asked for help: the answer will not be sent, its target says why
     NO_TARGET = "no_target"  # of a message that is not ours, or of none
 
 

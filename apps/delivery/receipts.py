@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
+from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from apps.delivery import addresses, evidence, providers, watch
+from apps.delivery import addresses, evidence, helping, providers, watch
 from apps.delivery.addresses import Heard
 from apps.delivery.evidence import Effect, Known, Told, Verdict
 from apps.delivery.health import Tally
@@ -100,14 +101,14 @@ def apply(limit: int) -> int:
     If they cannot be applied for a reason nobody foresaw, each is tried alone, and that one again in an hour.
     """
     told: list[Told] = []
-    paces: Paces = {}
+    then = Afterwards()
     try:
         with db.one_transaction():
             told = [Told(*row) for row in db.rows(_TAKE, [limit])]
             if told:
                 if len(told) == limit:
                     queues.ring(queues.RECEIPTS)  # before the work, so that every worker of the lane wakes
-                paces = _apply(told)
+                then = _apply(told)
     except (OperationalError, InterfaceError):
         raise  # the database's fault, not the receipts'
     except Exception:
@@ -115,7 +116,9 @@ def apply(limit: int) -> int:
             raise
         logger.exception("receipts not applied", extra={"count": len(told)})
         return _one_by_one(told)
-    for (channel, provider), pace in paces.items():
+    if then.lanes:
+        queues.ring(*then.lanes)
+    for (channel, provider), pace in then.paces.items():
         if account := providers.named(channel, provider):
             watch.report(account, pace)
     return len(told)
@@ -130,15 +133,24 @@ def _one_by_one(told: Sequence[Told]) -> int:
 Paces = dict[tuple[str, str], Tally]  # by channel and provider
 
 
-def _apply(told: Sequence[Told]) -> Paces:
+class Afterwards(NamedTuple):
+    """What is to be done after COMMIT: bells to ring, and what was learned of how fast the providers are."""
+
+    lanes: set[str] = set()
+    paces: Paces = {}
+
+
+def _apply(told: Sequence[Told]) -> Afterwards:
     targets = _locked({one.target_id for one in told if one.target_id})
     clear_unknown({one.attempt_id for one in told if one.attempt_id and one.target_id in targets})
     verdicts, effects = _weigh(told, targets)
+    helped, lanes = helping.answer(_asking(told, targets))
+    effects |= helped
     engagement.stamp([verdict.stamps for verdict in verdicts.values() if verdict.stamps])
     db.execute(_APPLIED, [list(effects), [effect.value for effect in effects.values()]])
     _move(verdicts)
     addresses.learn(_heard(told, targets))
-    return _paces(told, targets)
+    return Afterwards(lanes, _paces(told, targets))
 
 
 def _paces(told: Sequence[Told], targets: dict[UUID, Known]) -> Paces:
@@ -191,10 +203,24 @@ _ABOUT_ADDRESSES = _OPTS | {ReceiptKind.COMPLAINED}
 
 def _channel(one: Told) -> str:
     """The channel of a receipt that answers no message, but says of an address what counts for everybody."""
-    if one.target_id or one.kind not in _OPTS or not one.address:
+    return _came_by(one) if one.kind in _OPTS else ""
+
+
+def _came_by(one: Told) -> str:
+    """The channel by which a person wrote to us, without a message of ours that they answer."""
+    if one.target_id or not one.address:
         return ""
     receiver = providers.receiver_of(one.provider)
     return receiver.channel if receiver else ""
+
+
+def _asking(told: Iterable[Told], targets: dict[UUID, Known]) -> Iterable[helping.Asked]:
+    for one in told:
+        if one.kind == ReceiptKind.ASKED_HELP:
+            target = targets.get(one.target_id) if one.target_id else None
+            channel = target.channel if target else _came_by(one)
+            if channel == helping.CHANNEL:
+                yield helping.Asked(one.id, target.address if target else one.address)
 
 
 def _heard(told: Iterable[Told], targets: dict[UUID, Known]) -> Iterable[Heard]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.test import override_settings
 
-from apps.delivery import claims, receipts, sweeper
+from apps.delivery import claims, helping, receipts, sweeper
 from apps.delivery.claims import Claim
 from apps.delivery.settling import Ended, settle
 from apps.integrations.contract import Accepted, ReceiptEvent, ReceiptKind
@@ -72,7 +73,13 @@ SELECT 'p', id::text, 'delivered', id, overlay(id::text placing '01' from 35)::u
        NULL, 'delivered'
 FROM notifications_notificationtarget
 """
+_FILL_PEOPLE = """
+INSERT INTO users_user (organization_id, name, email, phone, timezone, language, password, is_active,
+                        is_staff, is_superuser)
+SELECT 1, '', '', '+49301' || n, 'UTC', 'en', '!', true, false, false FROM generate_series(1, 5000) n
+"""
 _FILLS = (
+    _FILL_PEOPLE,
     *(_FILL_ATTEMPTS, _FILL_CLAIMS, _FILL_SUMMARIES, _FILL_SUPPRESSIONS, _FILL_TEMPORARY, _FILL_LETTERS),
     _FILL_RECEIPTS,
 )
@@ -152,6 +159,13 @@ def applying() -> None:
     assert receipts.apply(500) == 3
 
 
+def helping_out() -> None:
+    (person,) = rows.people(phone=f"+4930999{next(_names)}")
+    with override_settings(SMS_HELP_TEXT="Carillon"):
+        effects, _ = helping.answer([helping.Asked(1, person.phone)])
+    assert effects == {1: "answered"}
+
+
 def forgetting() -> None:
     receipts.forget_old(1000)
 
@@ -190,6 +204,10 @@ ACTS: dict[str, tuple[Callable[[], object], set[str]]] = {
     ),
     "due lanes": (sweeper.due_lanes, {"target_due", "receipt_due"}),
     "receipts": (applying, {"receipt_due", "receipt_of_target", "delivery_receipt_pkey", TARGET, SUMMARY}),
+    "help": (
+        helping_out,
+        {"user_search_phone", "users_user_pkey", "notification_related", SUPPRESSED},
+    ),
     "forget receipts": (forgetting, {"receipt_age"}),
     "expire": (lambda: sweeper.expire_overdue(1000), {"target_expiring"}),
     "release": (lambda: holds.release_due(1000), {"target_held"}),

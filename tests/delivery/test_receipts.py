@@ -375,7 +375,7 @@ def test_an_address_the_provider_refuses_as_dead_is_suppressed_with_the_settle(
 def test_a_full_batch_rings_before_its_work_and_any_other_does_not(rung: list[str], monkeypatch) -> None:
     monkeypatch.setattr(queues, "answered", lambda lane: rung.append(f"answered {lane}"))
     monkeypatch.setattr(receipts, "BATCH", 2)
-    monkeypatch.setattr(receipts, "_apply", lambda told: rung.append("applied") or {})
+    monkeypatch.setattr(receipts, "_apply", lambda told: rung.append("applied") or receipts.Afterwards())
     receipts.store(KEY, [report(None, K.OTHER) for _ in range(3)])
     assert receipts.work() == 2
     assert rung == ["answered receipts", "receipts", "applied"]

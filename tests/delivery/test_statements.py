@@ -28,6 +28,7 @@ from project import clock, db, ids, queues
 from tests.support import rows
 from tests.support.adapters import always, answering
 from tests.support.database import capture, move_clock
+from tests.support.receivers import KEY
 from tests.support.rows import LANE
 
 pytestmark = pytest.mark.django_db
@@ -203,6 +204,24 @@ def test_applying_receipts_costs_the_same_for_any_number(
     monkeypatch.setattr(queues, "ring", lambda *lanes: None)
     receipts.store("p", told(kind, status, count))
     assert cost(lambda: receipts.apply(500)) == statements
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_answering_help_costs_six_more_for_any_number(count: int, monkeypatch, reporting, settings) -> None:
+    """Who asks, who was answered; the time, what is suppressed, notifications, targets."""
+    monkeypatch.setattr(queues, "ring", lambda *lanes: None)
+    monkeypatch.setattr(reporting, "channel", "sms")
+    events = [
+        ReceiptEvent(event_id=str(n), kind=ReceiptKind.ASKED_HELP, address=f"+49301{n}") for n in range(count)
+    ]
+    for event in events:
+        rows.people(phone=event.address)
+    receipts.store(KEY, events)
+    receipts.store(KEY, [ReceiptEvent(event_id="x", kind=ReceiptKind.ASKED_HELP, address="+49309")])
+    receipts.store(KEY, told(ReceiptKind.DELIVERED, Status.SENT, 2))
+    settings.SMS_HELP_TEXT = "Carillon"
+    assert cost(lambda: receipts.apply(500)) == 12
+    assert NotificationTarget.objects.filter(status="queued", channel="sms").count() == count
 
 
 @pytest.mark.parametrize("count", [1, 40])
