@@ -31,7 +31,7 @@ from tests.support.database import capture, move_clock
 from tests.support.receivers import KEY
 from tests.support.rows import LANE
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("read_already")]
 
 
 @pytest.fixture
