@@ -19,7 +19,7 @@ from django.conf import settings
 
 logger = logging.getLogger(__name__)
 
-CHANNELS = ("in_app", "email", "sms")
+CHANNELS = ("in_app", "email", "sms", "push", "webhook", "chat")
 PRIORITIES = ("critical", "high", "normal", "low")
 URGENCIES = (*PRIORITIES, "bulk")
 CONTROL = "control"  # ticks

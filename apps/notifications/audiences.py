@@ -9,12 +9,11 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 
-from apps.notifications import planning, transitions
-from apps.notifications.models import SUMMARY_ABOVE
+from apps.notifications import intake, planning, transitions
 from apps.notifications.planning import Wish
 from apps.notifications.statuses import Status
 from apps.preferences import suppression
-from apps.users import people
+from apps.users import people, places
 from project import clock, db, queues
 
 _TAKE = """
@@ -65,7 +64,10 @@ def _plan(notification_id: UUID, user_ids: list[int]) -> set[str]:
     ((id, organization_id, recipients, *values),) = db.rows(_WISH, [notification_id])
     wish = Wish(notification_id=id, organization_id=organization_id, **dict(zip(names, values, strict=True)))
     reached = people.reach(organization_id, ids=user_ids)
-    suppressed = suppression.among(planning.addresses(wish.channels, reached))
-    targets = planning.plan(wish, reached, clock.now(), suppressed=suppressed)
-    transitions.create(targets, summarised={id} if recipients * len(wish.channels) > SUMMARY_ABOVE else ())
+    found = places.places([person.id for person in reached], wish.channels)
+    suppressed = suppression.among(planning.addresses(wish.channels, reached, found))
+    targets = planning.plan(wish, reached, clock.now(), places=found, suppressed=suppressed)
+    most = planning.most(recipients, wish.channels)
+    kept = intake.keeps_summary(recipients, wish.channels, targets=most)
+    transitions.create(targets, summarised={id} if kept else ())
     return {target.lane for target in targets if target.status is Status.QUEUED}

@@ -6,6 +6,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -13,6 +14,7 @@ import orjson
 
 from apps.content.rendering import RenderingError, render
 from apps.notifications.transitions import Claimed
+from apps.users import places
 from apps.users.people import Person
 from project import db
 
@@ -30,18 +32,27 @@ class Content:
     body: str
     parts: Mapping[str, Mapping[str, str]] | None
     payload: Mapping[str, Any]
+    related: Mapping[str, str] | None  # {"type", "id"}, if it is about something
+
+
+WITH_DATA = places.CHANNELS  # what programs receive, who want more than words
+_NO_DATA: Mapping[str, Any] = MappingProxyType({})
 
 
 class Rendered(NamedTuple):
-    """What goes out: `subject` is the title in-app; an SMS has only `text`."""
+    """What goes out: `subject` is the title in-app; an SMS has only `text`.
+
+    data: what programs read, as JSON; empty unless the channel is of `WITH_DATA`.
+    """
 
     subject: str
     text: str
     html: str = ""
+    data: Mapping[str, Any] = _NO_DATA
 
 
 _LOAD = """
-SELECT id, title, body, content, payload
+SELECT id, title, body, content, payload, related_type, related_id
 FROM notifications_notification WHERE id = ANY(%b::uuid[])
 """
 _cache: OrderedDict[UUID, Content] = OrderedDict()
@@ -52,9 +63,10 @@ def load(ids: Collection[UUID]) -> dict[UUID, Content]:
     found = {id: _cache[id] for id in ids if id in _cache}
     missing = [id for id in ids if id not in found]
     if missing:
-        for id, title, body, parts, payload in db.rows(_LOAD, [missing]):
+        for id, title, body, parts, payload, type, about in db.rows(_LOAD, [missing]):
             parsed = orjson.loads(parts) if parts else None
-            found[id] = _cache[id] = Content(id, title, body, parsed, orjson.loads(payload))
+            related = {"type": type, "id": about} if about else None
+            found[id] = _cache[id] = Content(id, title, body, parsed, orjson.loads(payload), related)
         while len(_cache) > _CACHED:
             _cache.popitem(last=False)
     return found
@@ -82,8 +94,9 @@ def as_recipient(person: Person) -> dict[str, str]:
 def for_targets(targets: Sequence[Claimed], channel: str) -> list[tuple[Claimed, Rendered | None]]:
     """The texts of a batch, two statements at most; None where a template does not render."""
     texts = load({target.notification_id for target in targets})
-    templated = {t.user_id for t in targets if texts[t.notification_id].parts is not None}
-    people = recipients(templated) if templated else {}
+    everyone = channel in WITH_DATA
+    known = {t.user_id for t in targets if everyone or texts[t.notification_id].parts is not None}
+    people = recipients(known) if known else {}
     return [(t, _or_none(t, channel, texts[t.notification_id], people.get(t.user_id, {}))) for t in targets]
 
 
@@ -91,10 +104,23 @@ def _or_none(
     target: Claimed, channel: str, content: Content, recipient: Mapping[str, str]
 ) -> Rendered | None:
     try:
-        return rendered(content, channel, recipient)
+        parts = rendered(content, channel, recipient)
+        return parts._replace(data=_data(target, content, recipient)) if channel in WITH_DATA else parts
     except RenderingError:  # whose text may repeat what the payload or the person's row says: not for a log
         logger.warning("target not rendered", extra={"target_id": str(target.id)})
         return None
+
+
+def _data(target: Claimed, content: Content, recipient: Mapping[str, str]) -> dict[str, Any]:
+    """The notification as a program wants it. `recipient` is null for a person without an external_id."""
+    data = {
+        "type": "notification",
+        "notification_id": str(target.notification_id),
+        "target_id": str(target.id),
+        "recipient": recipient.get("external_id") or None,
+        "payload": content.payload,
+    }
+    return data | ({"related_object": content.related} if content.related else {})
 
 
 def rendered(content: Content, channel: str, recipient: Mapping[str, str]) -> Rendered:

@@ -13,10 +13,11 @@ from django.conf import settings
 
 from apps.notifications import consequences, planning, transitions
 from apps.notifications.models import SUMMARY_ABOVE
-from apps.notifications.planning import Recipient, Wish
+from apps.notifications.planning import Places, Recipient, Wish
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Planned
 from apps.preferences import suppression
+from apps.users import places
 from project import clock, db, ids, queues
 
 INLINE = 1_000  # recipients planned in the caller's transaction; more are planned by workers, in chunks
@@ -54,6 +55,8 @@ class Accepted:
     order: Order
     created_at: datetime
     recipients: int
+    bulk: bool
+    summarised: bool  # a summary of its targets is kept
     targets: list[Planned]
 
     @property
@@ -64,13 +67,26 @@ class Accepted:
 
 def accept(orders: Sequence[tuple[Order, Sequence[Recipient]]], now: datetime) -> list[Accepted]:
     """Write notifications and their targets, in the caller's transaction: two statements for any number, one
-    more to ask for suppressed addresses and two where there are big ones. now: the transaction's time."""
-    addresses = [planning.addresses(order.channels, people) for order, people in orders]
+    more to ask for devices and endpoints, one for suppressed addresses and two where there are big ones.
+    now: the transaction's time."""
+    found = _places(orders)
+    addresses = [planning.addresses(order.channels, people, found) for order, people in orders]
     suppressed = suppression.among(set().union(*addresses))
-    accepted = [_accepted(order, people, now, suppressed) for order, people in orders]
+    accepted = [
+        _accepted(order, people, now, places=found, suppressed=suppressed) for order, people in orders
+    ]
     big = _insert(accepted)
     transitions.create([target for one in accepted for target in one.targets], summarised=big)
     return accepted
+
+
+def _places(orders: Sequence[tuple[Order, Sequence[Recipient]]]) -> Places:
+    """The places of the people of those orders that may go to places."""
+    going = [(order, people) for order, people in orders if not places.CHANNELS.isdisjoint(order.channels)]
+    if not going:
+        return {}
+    user_ids = {person.id for _, people in going for person in people}
+    return places.places(user_ids, {channel for order, _ in going for channel in order.channels})
 
 
 def accept_audience(order: Order, user_ids: Sequence[int]) -> UUID:
@@ -83,7 +99,7 @@ def accept_audience(order: Order, user_ids: Sequence[int]) -> UUID:
     chunks = [everyone[start : start + CHUNK] for start in range(0, len(everyone), CHUNK)]
     with db.one_transaction():
         now = clock.now()
-        _insert([Accepted(id=id, order=order, created_at=now, recipients=len(everyone), targets=[])])
+        _insert([_unplanned(id, order, now, recipients=len(everyone))])
         for chunk in chunks:
             db.execute(
                 "INSERT INTO notifications_audiencechunk (notification_id, user_ids) VALUES (%s, %s)",
@@ -93,7 +109,7 @@ def accept_audience(order: Order, user_ids: Sequence[int]) -> UUID:
     return id
 
 
-def wish_of(id: UUID, order: Order, *, recipients: int) -> Wish:
+def wish_of(id: UUID, order: Order, *, bulk: bool) -> Wish:
     """What planning needs of an order."""
     return Wish(
         notification_id=id,
@@ -101,25 +117,67 @@ def wish_of(id: UUID, order: Order, *, recipients: int) -> Wish:
         channels=order.channels,
         all_channels=order.all_channels,
         priority=order.priority,
-        bulk=is_bulk(order, recipients),
+        bulk=bulk,
         scheduled_at=order.scheduled_at,
         expires_at=order.expires_at,
         max_attempts=order.max_attempts or settings.MAX_ATTEMPTS,
     )
 
 
-def is_bulk(order: Order, recipients: int) -> bool:
+def is_bulk(order: Order, targets: int) -> bool:
     """More than 1,000 targets go by the bulk lanes, unless the caller may keep them in the priority's."""
-    return recipients * len(order.channels) > INLINE and not order.keep_lane
+    return targets > INLINE and not order.keep_lane
+
+
+def keeps_summary(recipients: int, channels: Sequence[str], *, targets: int) -> bool:
+    """Whether the summary is kept: always with so many targets, and with as many people × channels, though
+    fewer were planned: processes of the version before go by that, and may still run beside us."""
+    return max(recipients * len(channels), targets) > SUMMARY_ABOVE
 
 
 def _accepted(
-    order: Order, people: Sequence[Recipient], now: datetime, suppressed: suppression.Found
+    order: Order,
+    people: Sequence[Recipient],
+    now: datetime,
+    *,
+    places: Places,
+    suppressed: suppression.Found,
 ) -> Accepted:
     id = ids.uuid7()
-    wish = wish_of(id, order, recipients=len(people))
-    targets = planning.plan(wish, people, now, suppressed=suppressed)
-    return Accepted(id=id, order=order, created_at=now, recipients=len(people), targets=targets)
+    bulk = is_bulk(order, _count(order, people, places))
+    wish = wish_of(id, order, bulk=bulk)
+    targets = planning.plan(wish, people, now, places=places, suppressed=suppressed)
+    return Accepted(
+        id=id,
+        order=order,
+        created_at=now,
+        recipients=len(people),
+        bulk=bulk,
+        summarised=keeps_summary(len(people), order.channels, targets=len(targets)),
+        targets=targets,
+    )
+
+
+def _count(order: Order, people: Sequence[Recipient], places: Places) -> int:
+    """How many targets there will be; the most there may be where that is not worth counting."""
+    most = planning.most(len(people), order.channels)
+    if most <= INLINE:
+        return most
+    return planning.count(order.channels, people, places, all_channels=order.all_channels)
+
+
+def _unplanned(id: UUID, order: Order, now: datetime, *, recipients: int) -> Accepted:
+    """One whose people are not known yet: its lanes go by people × channels."""
+    most = planning.most(recipients, order.channels)
+    return Accepted(
+        id=id,
+        order=order,
+        created_at=now,
+        recipients=recipients,
+        bulk=is_bulk(order, recipients * len(order.channels)),
+        summarised=keeps_summary(recipients, order.channels, targets=most),
+        targets=[],
+    )
 
 
 _INSERT = """
@@ -169,7 +227,7 @@ def _insert(accepted: Sequence[Accepted]) -> set[UUID]:
     """Write the notifications; those whose summary is kept."""
     given, values = _COLUMNS.given([*map(_row, accepted)])
     db.execute(_INSERT.format(given=given), values)
-    big = {one.id for one in accepted if one.recipients * len(one.order.channels) > SUMMARY_ABOVE}
+    big = {one.id for one in accepted if one.summarised}
     if big:
         db.execute(_SUMMARY, [list(big)])
     return big
@@ -189,7 +247,7 @@ def _row(one: Accepted) -> tuple[object, ...]:
         ",".join(order.channels),
         order.all_channels,
         order.priority,
-        is_bulk(order, one.recipients),
+        one.bulk,
         order.scheduled_at,
         order.expires_at,
         order.max_attempts or settings.MAX_ATTEMPTS,

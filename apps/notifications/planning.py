@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -10,11 +10,13 @@ from uuid import UUID
 from apps.notifications.statuses import Reason, Status
 from apps.notifications.transitions import Planned
 from apps.preferences import suppression
+from apps.users import places as places_of
 from apps.users.people import Person, Reach
 from project import ids
 from project.queues import lane_of
 
 Recipient = Person | Reach
+Places = Mapping[tuple[int, str], Sequence[str]]  # addresses, by person and channel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,45 +34,108 @@ class Wish:
     max_attempts: int
 
 
+_NO_PLACES: Places = {}
+
+
 def plan(
-    wish: Wish, people: Iterable[Recipient], now: datetime, *, suppressed: suppression.Found = frozenset()
+    wish: Wish,
+    people: Iterable[Recipient],
+    now: datetime,
+    *,
+    suppressed: suppression.Found = frozenset(),
+    places: Places = _NO_PLACES,
 ) -> list[Planned]:
-    """One target per person and channel. suppressed: what is, of their `addresses`."""
-    wanted = [(person, channel) for person in people for channel in channels_for(wish, person)]
+    """One target per person, channel and address; where there is no address one that says so.
+
+    places: those of these people, as `apps.users.places` finds them. suppressed: what is, of their
+    `addresses`.
+    """
+    wanted = _wanted(wish.channels, people, places, all_channels=wish.all_channels)
     made = ids.target_ids(len(wanted))
-    return [_target(wish, id, *one, now, suppressed=suppressed) for id, one in zip(made, wanted, strict=True)]
+    return [_target(wish, id, one, now, suppressed=suppressed) for id, one in zip(made, wanted, strict=True)]
 
 
-def addresses(channels: Collection[str], people: Iterable[Recipient]) -> set[tuple[str, str]]:
+def count(
+    channels: Sequence[str],
+    people: Iterable[Recipient],
+    places: Places,
+    *,
+    all_channels: bool,
+) -> int:
+    """How many targets `plan` makes."""
+    return len(_wanted(channels, people, places, all_channels=all_channels))
+
+
+def most(recipients: int, channels: Iterable[str]) -> int:
+    """How many targets so many people may have at most, if each has every place they may have."""
+    return recipients * sum(map(places_of.most, channels))
+
+
+def addresses(
+    channels: Collection[str],
+    people: Iterable[Recipient],
+    places: Places = _NO_PLACES,
+) -> set[tuple[str, str]]:
     """Where these people are reached by a provider: each (channel, address) that may be suppressed."""
     by_provider = [channel for channel in channels if channel != "in_app"]
     return {
         (channel, address)
         for person in people
         for channel in by_provider
-        if (address := address_of(channel, person))
+        for address in addresses_of(channel, person, places)
     }
 
 
-def address_of(channel: str, person: Recipient) -> str:
-    """Where the person is reached by this channel; empty if nowhere."""
-    if channel == "in_app":
-        return str(person.id)
-    return person.email if channel == "email" else person.phone
+_ADDRESS: dict[str, Callable[[Recipient], str]] = {
+    "in_app": lambda person: str(person.id),
+    "email": lambda person: person.email,
+    "sms": lambda person: person.phone,
+}
 
 
-def channels_for(wish: Wish, person: Recipient) -> Sequence[str]:
+def channels_for(
+    channels: Sequence[str], person: Recipient, places: Places, *, all_channels: bool
+) -> list[str]:
     """The channels this person gets targets for, whether they have an address there or not."""
-    if not wish.all_channels:
-        return wish.channels
-    reachable = [channel for channel in wish.channels if address_of(channel, person)]
-    return reachable or wish.channels  # nowhere: each says so
+    wanted = _wanted(channels, [person], places, all_channels=all_channels)
+    return list(dict.fromkeys(channel for _, channel, _ in wanted))
+
+
+def addresses_of(channel: str, person: Recipient, places: Places = _NO_PLACES) -> Sequence[str]:
+    """Where the person is reached by this channel, their places in the order they were registered."""
+    own = _ADDRESS.get(channel)
+    if own is None:
+        return places.get((person.id, channel), ())
+    address = own(person)
+    return (address,) if address else ()
+
+
+def _wanted(
+    channels: Sequence[str],
+    people: Iterable[Recipient],
+    places: Places,
+    *,
+    all_channels: bool,
+) -> list[tuple[Recipient, str, str]]:
+    """Person, channel and address of each target; the address is empty where there is none."""
+    wanted: list[tuple[Recipient, str, str]] = []
+    for person in people:
+        reached = [(channel, addresses_of(channel, person, places)) for channel in channels]
+        if all_channels:
+            reached = [one for one in reached if one[1]] or reached  # nowhere: each says so
+        wanted += [(person, channel, address) for channel, found in reached for address in found or ("",)]
+    return wanted
 
 
 def _target(
-    wish: Wish, id: UUID, person: Recipient, channel: str, now: datetime, *, suppressed: suppression.Found
+    wish: Wish,
+    id: UUID,
+    wanted: tuple[Recipient, str, str],
+    now: datetime,
+    *,
+    suppressed: suppression.Found,
 ) -> Planned:
-    address = address_of(channel, person)
+    person, channel, address = wanted
     stopped = bool(suppressed) and suppression.holds(suppressed, wish.organization_id, channel, address)
     status, reason, at = _decision(wish, person, address, now, suppressed=stopped)
     return Planned(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from apps.content.rendering import RenderingError
 from apps.notifications import contents, planning
 from apps.notifications.contents import Content, Rendered
-from apps.notifications.intake import Order, wish_of
+from apps.notifications.intake import Order
+from apps.users import places
 from apps.users.people import Person
 from project import ids
 from project.api import Problem, field_error
@@ -16,12 +17,11 @@ _LEFT_OUT: dict[str, dict[str, str]] = {"sms": {"subject": "", "html": ""}, "in_
 
 def preview(order: Order, person: Person) -> dict[str, Rendered]:
     """The texts by channel. Raises Problem 422, which names each channel whose template does not render."""
-    id = ids.uuid7()
-    content = Content(id, order.title, order.body, order.content, order.payload)
+    content = Content(ids.uuid7(), order.title, order.body, order.content, order.payload)
     recipient = contents.as_recipient(person)
     rendered: dict[str, Rendered] = {}
     errors = []
-    for channel in planning.channels_for(wish_of(id, order, recipients=1), person):
+    for channel in _channels(order, person):
         try:
             parts = contents.rendered(content, channel, recipient)
         except RenderingError as error:
@@ -31,3 +31,8 @@ def preview(order: Order, person: Person) -> dict[str, Rendered]:
     if errors:
         raise Problem(422, "not_rendered", "The template does not render with this.", errors=errors)
     return rendered
+
+
+def _channels(order: Order, person: Person) -> list[str]:
+    found = places.places([person.id], order.channels)
+    return planning.channels_for(order.channels, person, found, all_channels=order.all_channels)

@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from apps.content.segments import measure
+from apps.notifications import planning
 from apps.notifications.cancelling import Cancellation, CancelResult
 from apps.notifications.consequences import COUNTED
 from apps.notifications.contents import Rendered, sms_text
@@ -352,12 +353,13 @@ WHERE notification_id = ANY(%(ids)s::uuid[])
 
 
 def summaries(rows: Iterable[Notification]) -> dict[UUID, dict[str, Any]]:
-    """Where the targets of these notifications stand: kept for big ones, derived for small ones."""
-    big: list[UUID] = []
-    small: list[UUID] = []
-    for row in rows:
-        (big if row.recipient_count * len(row.channels) > SUMMARY_ABOVE else small).append(row.id)
-    return _kept(big) | _derived(small)
+    """Where the targets of these notifications stand: kept for big ones, derived for the others.
+
+    Which are big is known only of those that cannot be: how many devices people had is written nowhere.
+    """
+    most = {row.id: planning.most(row.recipient_count, row.channels) for row in rows}
+    kept = _kept([id for id, targets in most.items() if targets > SUMMARY_ABOVE])
+    return kept | _derived([id for id in most if id not in kept])
 
 
 def _kept(ids: list[UUID]) -> dict[UUID, dict[str, Any]]:

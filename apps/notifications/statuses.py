@@ -49,6 +49,7 @@ class Reason(models.TextChoices):
 
     SCHEDULED = "scheduled", "waits for the time asked for"
     NO_ADDRESS = "no_address", "the person has no address for this channel"
+    GONE = "gone", "the device or endpoint is no longer active"
     INACTIVE = "inactive", "the person is deactivated"
     SUPPRESSED = "suppressed", "the address is suppressed: it is dead, or its owner wants nothing more"
     EXPIRES_AT = "expires_at", "too late to be useful"

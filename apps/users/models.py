@@ -13,6 +13,7 @@ from django.contrib.auth.models import PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from project import ids
 from project.clock import Now
 
 DEFAULT_ORGANIZATION_ID = 1  # made by the first migration; a single-tenant user never sees it
@@ -82,6 +83,59 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.external_id or self.login or str(self.pk)
+
+
+class Device(models.Model):
+    """An app or a browser of a person that takes push messages. What becomes of it is in `devices.py`."""
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    organization = models.ForeignKey(Organization, models.PROTECT, db_index=False)
+    user = models.ForeignKey(User, models.PROTECT, related_name="devices", db_index=False)
+    kind = models.CharField(max_length=20)  # of `places.DEVICE_KINDS`; a new one is no migration
+    token = models.TextField()  # of a browser: its subscription, as JSON
+    digest = models.CharField(max_length=64)  # SHA-256 of the token: it is longer than an index entry may be
+    name = models.CharField(max_length=200, blank=True)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+    deactivated_at = models.DateTimeField(null=True)  # set exactly while it is not active
+    deactivated_reason = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "kind", "digest"], name="device_token_once")
+        ]
+        indexes = [models.Index(fields=["user", "id"], name="device_of_user")]  # planning, and their list
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.pk}"
+
+
+class Endpoint(models.Model):
+    """A URL of a person that takes webhooks or chat messages. What becomes of it is in `endpoints.py`."""
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    organization = models.ForeignKey(Organization, models.PROTECT, db_index=False)
+    user = models.ForeignKey(User, models.PROTECT, related_name="endpoints", db_index=False)
+    kind = models.CharField(max_length=20)  # of `places.ENDPOINT_KINDS`; a new one is no migration
+    address = models.TextField()  # sealed: whoever knows a chat's URL can write there
+    digest = models.CharField(max_length=64)  # SHA-256 of the address, in clear
+    secrets = models.TextField(blank=True)  # sealed, see `signing.py`; empty unless it is a webhook
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(db_default=Now())
+    deactivated_at = models.DateTimeField(null=True)  # set exactly while it is not active
+    deactivated_reason = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "user", "kind", "digest"], name="endpoint_address_once"
+            )
+        ]
+        indexes = [models.Index(fields=["user", "id"], name="endpoint_of_user")]  # planning, and their list
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.pk}"
 
 
 class Scope(models.TextChoices):

@@ -22,10 +22,11 @@ from tests.users.test_database_away import nowhere
 pytestmark = pytest.mark.django_db(transaction=True)
 AT_ONCE = 1.0  # seconds a POST may take while the broker is away: less than one timeout of it
 
-KEY, LOOK, PEOPLE, SUPPRESSED, NOTIFICATION, TARGETS, ANSWER = (
+KEY, LOOK, PEOPLE, PLACES, SUPPRESSED, NOTIFICATION, TARGETS, ANSWER = (
     "FROM users_apikey",
     "pg_try_advisory_xact_lock",
     "FROM unnest(%(ids)s",
+    "FROM users_device WHERE user_id",
     "FROM preferences_suppression",
     "INSERT INTO notifications_notification ",
     "INSERT INTO notifications_notificationtarget ",
@@ -44,14 +45,27 @@ def test_the_statements_of_a_post_with_a_key(api: Api, rung: list[str]) -> None:
     with capture() as statements:
         send(api, targets=[person.pk], headers={"idempotency-key": "one"})
     written = [NOTIFICATION, TARGETS, ANSWER]
-    assert_statements(statements, [KEY, "BEGIN", LOOK, PEOPLE, SUPPRESSED, *written, "COMMIT"])
+    assert_statements(statements, [KEY, "BEGIN", LOOK, PEOPLE, PLACES, SUPPRESSED, *written, "COMMIT"])
 
 
 def test_the_statements_of_a_post_without_a_key(api: Api, rung: list[str]) -> None:
     (person,) = rows.people()
     with capture() as statements:
         send(api, targets=[person.pk])
-    asked = [KEY, "BEGIN", "carillon_now()", PEOPLE, SUPPRESSED]
+    asked = [KEY, "BEGIN", "carillon_now()", PEOPLE, PLACES, SUPPRESSED]
+    assert_statements(statements, [*asked, NOTIFICATION, TARGETS, "COMMIT"])
+
+
+@pytest.mark.parametrize(
+    ("channels", "places"), [(["in_app", "email", "sms"], []), (["email", "push", "chat"], [PLACES])]
+)
+def test_devices_and_endpoints_are_asked_for_only_where_it_may_go_to_them(
+    api: Api, rung: list[str], channels: list[str], places: list[str]
+) -> None:
+    (person,) = rows.people()
+    with capture() as statements:
+        send(api, targets=[person.pk], channels=channels)
+    asked = [KEY, "BEGIN", "carillon_now()", PEOPLE, *places, SUPPRESSED]
     assert_statements(statements, [*asked, NOTIFICATION, TARGETS, "COMMIT"])
 
 

@@ -13,7 +13,7 @@ from project import clock
 from project.queues import CHANNELS, PRIORITIES
 from tests.api_helpers import Api, make_key, make_service
 from tests.notifications.api_support import SEND, accepted, lanes, send, targets_of, template
-from tests.support import rows
+from tests.support import places, rows
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
 
@@ -200,12 +200,15 @@ def test_who_has_no_address_is_skipped_and_the_others_go(api: Api) -> None:
 def test_all_is_every_channel_the_person_has_an_address_for(api: Api, fields: dict[str, str]) -> None:
     ada, ben = rows.people(2)
     User.objects.filter(pk=ada.pk).update(phone="")
+    places.device(ada)
+    places.everywhere(ben)
     answer = accepted(send(api, targets=[ada.pk, ben.pk], **fields))
     assert answer["channels"] == "all"
     found = {(user, channel) for user, channel, *_ in targets_of(answer)}
     assert found == {
         (ada.pk, "in_app"),
         (ada.pk, "email"),
+        (ada.pk, "push"),
         *((ben.pk, channel) for channel in CHANNELS),
     }
 
@@ -236,6 +239,7 @@ def test_a_variable_of_a_channel_it_does_not_go_by_is_not_needed(api: Api) -> No
 @pytest.mark.parametrize("priority", PRIORITIES)
 def test_priority_and_channel_are_the_lane(api: Api, rung: list[str], priority: str) -> None:
     (person,) = rows.people()
+    places.everywhere(person)
     accepted(send(api, targets=[person.pk], priority=priority))
     assert lanes() == {f"{channel}.{priority}" for channel in CHANNELS} == set(rung)
 

@@ -23,6 +23,7 @@ from apps.users.models import ServiceClient, User
 from apps.users.tokens import mint
 from project import api as project_api
 from project import clock, ids
+from project.queues import CHANNELS
 from tests.api_helpers import Api
 from tests.notifications.api_support import BULK, SEND, accepted, send, template
 from tests.support import rows
@@ -195,7 +196,7 @@ def test_what_is_described_as_allowed_is(described: dict[str, Any]) -> None:
     assert published["properties"].keys() == NotificationInput.model_fields.keys()
     assert published["required"] == ["targets"] and published["additionalProperties"] is False
     (a_list, everything) = published["properties"]["channels"]["oneOf"]
-    assert a_list["items"]["enum"] == ["in_app", "email", "sms"] and everything["const"] == "all"
+    assert a_list["items"]["enum"] == list(CHANNELS) and everything["const"] == "all"
 
 
 # --- Open, and from this host alone ----------------------------------------------------------------------

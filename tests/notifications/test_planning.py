@@ -63,7 +63,7 @@ def test_everybody_gets_every_channel_and_every_target_an_id_of_its_own() -> Non
     ("channel", "address"), [("in_app", "7"), ("email", "a@example.com"), ("sms", "+4930123")]
 )
 def test_each_channel_has_its_address(channel: str, address: str) -> None:
-    assert planning.address_of(channel, person()) == address
+    assert planning.addresses_of(channel, person()) == (address,)
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])
@@ -134,20 +134,10 @@ def test_the_lane_is_the_channel_and_its_urgency(priority: str, bulk: bool, lane
 
 
 @pytest.mark.parametrize(
-    ("recipients", "channels", "keep", "bulk"),
-    [
-        (1000, 1, False, False),
-        (1001, 1, False, True),
-        (500, 2, False, False),
-        (501, 2, False, True),
-        (9999, 3, True, False),
-    ],
+    ("targets", "keep", "bulk"), [(1000, False, False), (1001, False, True), (9999, True, False)]
 )
-def test_more_than_a_thousand_targets_are_bulk(
-    recipients: int, channels: int, keep: bool, bulk: bool
-) -> None:
-    order = Order(organization_id=1, channels=CHANNELS[:channels], keep_lane=keep)
-    assert intake.is_bulk(order, recipients) is bulk
+def test_more_than_a_thousand_targets_are_bulk(targets: int, keep: bool, bulk: bool) -> None:
+    assert intake.is_bulk(Order(organization_id=1, channels=CHANNELS, keep_lane=keep), targets) is bulk
 
 
 def test_nobody_is_no_plan() -> None:

@@ -271,7 +271,7 @@ def test_an_unknown_channel_is_told_the_known_ones(api: Api) -> None:
     assert error == {
         "field": "channels[1]",
         "code": "unknown_channel",
-        "detail": "There is no such channel. There are: in_app, email, sms.",
+        "detail": "There is no such channel. There are: in_app, email, sms, push, webhook, chat.",
     }
 
 
