@@ -10,6 +10,7 @@ from apps.integrations.contract import PermanentFailure, ReceiptKind
 from apps.notifications.transitions import Claimed
 from apps.preferences import suppression
 from apps.preferences.suppression import Cause, Fact
+from apps.users import places
 
 _CAUSES = {
     ReceiptKind.BOUNCED: Cause.BOUNCED,
@@ -57,14 +58,15 @@ OPTED_OUT = "opted_out"  # an adapter's code: the vendor refuses because the per
 
 
 def refused(channel: str, refusals: Iterable[tuple[Claimed, PermanentFailure]]) -> None:
-    """Suppress those whose address the provider calls dead; in the caller's transaction, summaries locked."""
-    facts = [
-        Fact(target.organization_id, channel, target.address, _cause(failure).value)
-        for target, failure in refusals
-        if failure.address_is_dead
-    ]
-    if facts:
-        suppression.suppress(facts)
+    """Suppress those whose address the provider calls dead, and deactivate the device or endpoint it is; in
+    the caller's transaction, summaries locked."""
+    dead = [(target, failure) for target, failure in refusals if failure.address_is_dead]
+    if dead:
+        suppression.suppress(
+            [Fact(t.organization_id, channel, t.address, _cause(failure).value) for t, failure in dead]
+        )
+        for code in {failure.code for _, failure in dead} if channel in places.CHANNELS else ():
+            places.deactivate([t.address for t, failure in dead if failure.code == code], code)
 
 
 def _cause(failure: PermanentFailure) -> Cause:

@@ -8,22 +8,28 @@ import queue
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from django.conf import settings
 
+from apps.content import segments
 from apps.delivery import claims, dispatch, health, in_app, providers, watch
 from apps.delivery.claims import Claim
 from apps.delivery.providers import Account
 from apps.delivery.settling import Ended, settle, until_committed
 from apps.integrations.contract import Adapter, Message, Outcome, Outcomes, UnknownOutcome
 from apps.notifications import contents, transitions
+from apps.notifications.contents import Rendered
 from apps.notifications.statuses import Reason, Status
 from apps.notifications.transitions import Claimed, Settled
+from apps.users import places
+from apps.users.places import Destination
 from project import db, ids, loop, queues
 
 logger = logging.getLogger(__name__)
 
+_URGENT = (".critical", ".high")
 GATHER_SECONDS = 0.05  # outcomes that come within this of the first are settled together
 
 
@@ -107,15 +113,21 @@ class _End:
         self._unknown: set[UUID] = set()
 
     def settle(self, told: Outcomes, *, last: bool) -> None:
-        cost = self._account.cost if self._account else None
         ended = [
-            Ended(self._targets[message.target], outcome, self._started_at, cost=cost)
+            Ended(self._targets[message.target], outcome, self._started_at, cost=self._cost(message))
             for message, outcome in told
         ]
         self._unknown |= until_committed(lambda: self._write(ended, last))
         self._outcomes += [outcome for _, outcome in told]
         if last and self._account is not None and providers.adapter_of(self._account).is_one_service:
             watch.report(self._account, health.tally(self._outcomes))
+
+    def _cost(self, message: Message) -> Decimal | None:
+        """What the provider takes for it: an SMS is billed by the segment."""
+        cost = self._account.cost if self._account else None
+        if cost is None or self.claim.channel != "sms":
+            return cost
+        return cost * segments.measure(message.text).segments
 
     def _write(self, ended: Sequence[Ended], last: bool) -> set[UUID]:
         with db.one_transaction():
@@ -128,22 +140,41 @@ class _End:
 
 
 def _compose(claim: Claim) -> tuple[dict[UUID, Message], list[Settled]]:
-    """A message per target, and what could not be rendered."""
+    """A message per target; and what could not be rendered, or has lost its device or endpoint."""
     messages: dict[UUID, Message] = {}
-    broken = []
+    ended = []
+    leads = _destinations(claim)
     for target, parts in contents.for_targets(claim.targets, claim.channel):
-        if parts is None:
-            broken.append(_dead(target, Reason.RENDERING))
-            continue
-        messages[target.id] = Message(
-            target=target.id,
-            attempt=ids.attempt_id(target.id, target.attempts + 1),
-            address=target.address,
-            subject=parts.subject,
-            text=parts.text,
-            html=parts.html,
-        )
-    return messages, broken
+        leads_to = leads.get(target.address) if leads is not None else Destination(target.address)
+        if leads_to is None:
+            ended.append(Settled(target.id, Status.SKIPPED, Reason.GONE.value, None, target.attempts))
+        elif parts is None:
+            ended.append(_dead(target, Reason.RENDERING))
+        else:
+            messages[target.id] = _message(claim, target, parts, leads_to)
+    return messages, ended
+
+
+def _destinations(claim: Claim) -> dict[str, Destination] | None:
+    """Where the addresses of devices and endpoints lead; None in a channel that has neither."""
+    if claim.channel not in places.CHANNELS:
+        return None
+    return places.destinations({target.address for target in claim.targets})
+
+
+def _message(claim: Claim, target: Claimed, parts: Rendered, leads_to: Destination) -> Message:
+    return Message(
+        target=target.id,
+        attempt=ids.attempt_id(target.id, target.attempts + 1),
+        address=leads_to.address,
+        subject=parts.subject,
+        text=parts.text,
+        html=parts.html,
+        data=parts.data,
+        secrets=leads_to.secrets,
+        expires_at=target.expires_at,
+        urgent=claim.lane.endswith(_URGENT),
+    )
 
 
 def _dead(target: Claimed, reason: Reason) -> Settled:

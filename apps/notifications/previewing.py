@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from apps.content.rendering import RenderingError
 from apps.notifications import contents, planning
 from apps.notifications.contents import Content, Rendered
@@ -12,12 +14,12 @@ from project import ids
 from project.api import Problem, field_error
 
 # What a channel has no place for, whatever the template has there.
-_LEFT_OUT: dict[str, dict[str, str]] = {"sms": {"subject": "", "html": ""}, "in_app": {"html": ""}}
+_LEFT_OUT: dict[str, dict[str, Any]] = {"sms": {"subject": "", "html": ""}, "email": {}}
 
 
 def preview(order: Order, person: Person) -> dict[str, Rendered]:
     """The texts by channel. Raises Problem 422, which names each channel whose template does not render."""
-    content = Content(ids.uuid7(), order.title, order.body, order.content, order.payload)
+    content = Content(ids.uuid7(), order.title, order.body, order.content, order.payload, None)
     recipient = contents.as_recipient(person)
     rendered: dict[str, Rendered] = {}
     errors = []
@@ -27,7 +29,7 @@ def preview(order: Order, person: Person) -> dict[str, Rendered]:
         except RenderingError as error:
             errors.append(field_error(f"template.{channel}", "not_rendered", str(error)))
         else:
-            rendered[channel] = parts._replace(**_LEFT_OUT.get(channel, {}))
+            rendered[channel] = parts._replace(**_LEFT_OUT.get(channel, {"html": ""}))
     if errors:
         raise Problem(422, "not_rendered", "The template does not render with this.", errors=errors)
     return rendered
