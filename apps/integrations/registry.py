@@ -10,6 +10,7 @@ from apps.integrations.contract import Adapter, Receiver
 # Dotted paths, imported on first use: a worker of one channel does not pay for the SDKs of the others.
 ADAPTERS = {
     "apprise": "apps.integrations.apprise.adapter.AppriseAdapter",
+    "anymail": "apps.integrations.anymail.adapter.AnymailAdapter",
     "sendgrid": "apps.integrations.sendgrid.adapter.SendGridAdapter",
     "slack": "apps.integrations.slack.adapter.SlackAdapter",
     "slack_webhook": "apps.integrations.slack.webhook.SlackWebhookAdapter",

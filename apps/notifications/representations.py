@@ -226,7 +226,13 @@ def accepted(one: Accepted) -> dict[str, Any]:
 def preview(person: Person, rendered: Mapping[str, Rendered]) -> dict[str, Any]:
     """`PreviewOutput`, of what was rendered by channel."""
     channels = [
-        {"channel": channel, **parts._asdict(), "sms": sms_size(parts.text) if channel == "sms" else None}
+        {
+            "channel": channel,
+            "subject": parts.subject,
+            "text": parts.text,
+            "html": parts.html,
+            "sms": sms_size(parts.text) if channel == "sms" else None,
+        }
         for channel, parts in rendered.items()
     ]
     return {"user": person.id or None, "channels": channels}

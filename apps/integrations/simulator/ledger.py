@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import orjson
 
@@ -28,6 +28,7 @@ class Entry(TypedDict):
     subject: str
     text: str
     html: str
+    service: NotRequired[str]  # of a provider that is several
 
 
 class Ledger:
