@@ -23,6 +23,7 @@ ADAPTERS = {
 }
 # Those that report back what became of a message.
 RECEIVERS = {
+    "anymail": "apps.integrations.anymail.receipts.AnymailReceiver",
     "sendgrid": "apps.integrations.sendgrid.receipts.SendGridReceiver",
     "twilio": "apps.integrations.twilio.receipts.TwilioReceiver",
     "vonage": "apps.integrations.vonage.receipts.VonageReceiver",
