@@ -22,6 +22,7 @@ from apps.integrations.contract import UnknownOutcome
 from apps.notifications import holds, idempotency, transitions
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Claimed
+from apps.preferences import suppression
 from project import db, queues
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def sweep() -> None:
         (judge_unknown, _CLAIMS_AT_ONCE, _CLAIMS_A_SWEEP),
         (idempotency.forget_old, _AT_ONCE, _ROWS_A_SWEEP),
         (receipts.forget_old, _AT_ONCE, _ROWS_A_SWEEP),
+        (suppression.forget_over, _AT_ONCE, _ROWS_A_SWEEP),
     ):
         try:
             _until_nothing_left(step, at_once, most)

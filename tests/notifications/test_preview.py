@@ -135,7 +135,7 @@ def test_it_is_what_delivery_renders(api: Api, rung: list[str]) -> None:
     assert {target["channel"] for target in sent["targets"]} == set(seen) == {"email", "sms"}
     for channel, part in seen.items():
         rendered = contents.rendered(content, channel, recipient)
-        assert (part["subject"], part["text"], part["html"]) == tuple(rendered)
+        assert (part["subject"], part["text"], part["html"]) == tuple(rendered)[:3]
     rung.clear()
 
 
