@@ -18,6 +18,8 @@ DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = env.str("SECRET_KEY", "insecure-for-development-only-never-in-production" if DEBUG else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured("Set SECRET_KEY (or DEBUG=1 on a machine of your own; bin/dev does all this).")
+# Earlier ones, by which what they have signed is still known: links in e-mails that people have kept.
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 # Fernet keys for secrets in the database: the first encrypts, any decrypts. Without any, one is derived from
 # SECRET_KEY.
 ENCRYPTION_KEYS = env.list("ENCRYPTION_KEYS", default=[])
@@ -174,7 +176,8 @@ SLOW_RECEIPT = env.float("SLOW_RECEIPT", 240.0)  # from sending to delivery: slo
 LIMIT_SHARES = env.int("LIMIT_SHARES", 16)
 
 # --- Receipts (docs/receipts.md) ---------------------------------------------------------------------------
-# What the providers reach us by, such as https://carillon.example.com: part of what they sign.
+# What the providers reach us by, such as https://carillon.example.com: part of what they sign. The links of
+# tracked e-mails begin with it (docs/tracking.md).
 PUBLIC_URL = env.str("PUBLIC_URL", "").rstrip("/")
 RECEIPT_MAX_BYTES = 5_000_000  # of one request; a batch of events may be some megabytes
 RECEIPTS_KEPT = timedelta(days=env.int("RECEIPTS_KEPT", 30))
