@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from project import db
+from project import clock, db
 
 
 class Stamps(NamedTuple):
-    """When what first happened to a target, as reported; None: not reported."""
+    """When what first happened to a target, as far as we heard; None: not heard of."""
 
     id: UUID
     opened_at: datetime | None
@@ -32,7 +32,25 @@ WHERE t.id = g.id AND ({_NEW}) IS DISTINCT FROM ({", ".join(f"t.{column}" for co
 def stamp(stamps: Sequence[Stamps]) -> None:
     """Write these times where there is none yet, or a later one: reports come in any order.
 
-    In the caller's transaction, which holds the targets' locks. Each target once.
+    Each target once. In the caller's transaction, which holds the targets' locks; or in the order of their
+    ids.
     """
     if stamps:
         db.execute(_STAMP, [list(column) for column in zip(*stamps, strict=True)])
+
+
+def happened(*, opened: Collection[UUID], clicked: Collection[UUID]) -> None:
+    """Write down that these were opened and clicked now, where that is the first time. Two statements."""
+    now = clock.now()
+    stamp(
+        [
+            Stamps(
+                id,
+                opened_at=now if id in opened else None,
+                clicked_at=now if id in clicked else None,
+                complained_at=None,
+                bounced_at=None,
+            )
+            for id in sorted({*opened, *clicked})
+        ]
+    )

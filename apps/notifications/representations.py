@@ -116,8 +116,9 @@ class PreviewOutput(BaseModel):
 class TargetOutput(BaseModel):
     """One recipient × channel × address.
 
-    `opened_at`, `clicked_at`, `complained_at` and `bounced_at` are when it first happened, says the provider.
-    They stand beside the status: only a bounce changes it, to `failed`, where nothing proves that it arrived.
+    `opened_at`, `clicked_at`, `complained_at` and `bounced_at` are when it first happened, says the provider;
+    of the first two also our own tracking, where the template asks for it. They stand beside the status: only
+    a bounce changes it, to `failed`, where nothing proves that it arrived.
     """
 
     id: UUID

@@ -13,6 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 # The description, for whoever has an address and no key yet; and the receipts, which providers sign instead.
 RECEIPTS = "/api/receipts/a/"
 OPEN = {"/api/schema/", "/api/docs/", RECEIPTS}
+TRACKING = {"/t/c/a/b", "/t/o/a.gif"}  # of e-mails: the token in the address is all that is needed
 _EXAMPLES = {"uuid": str(UUID(int=1)), "int": "1", "slug": "a", "str": "a", "path": "a/b"}
 _CONVERTER = re.compile(r"<(?:(\w+):)?\w+>")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -45,6 +46,20 @@ def test_without_credentials_there_is_only_401(path: str, method: str) -> None:
 def test_receipts_are_taken_of_configured_providers_by_post_only(method: str) -> None:
     response = Client(raise_request_exception=False).generic(method, RECEIPTS)
     assert response.status_code == (404 if method == "POST" else 405)
+
+
+def test_outside_of_the_api_and_the_admin_there_are_only_links_and_pixels() -> None:
+    others = {
+        path for path in routes(get_resolver().url_patterns) if not path.startswith(("/api/", "/admin/"))
+    }
+    assert {path for path in others if "^" not in path} == TRACKING
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("path", TRACKING)
+def test_a_link_that_is_not_signed_leads_nowhere(path: str, method: str) -> None:
+    response = Client(raise_request_exception=False).generic(method, path)
+    assert response.status_code == (404 if method in ("GET", "HEAD") else 405)
 
 
 def test_the_routes_are_found_and_the_open_ones_exist() -> None:
