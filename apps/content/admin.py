@@ -93,7 +93,7 @@ class NotificationTemplateAdmin(BaseAdmin):
     autocomplete_fields = ["organization"]
     readonly_fields = ["created_at"]
     fieldsets = [
-        (None, {"fields": ["name", "channel", "subject", "body", "html", "variables"]}),
+        (None, {"fields": ["name", "channel", "subject", "body", "html", "track", "variables"]}),
         ("Record", {"fields": ["organization", "created_at"], "classes": ["collapse"]}),
     ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NotRequired, TypedDict
+
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -10,6 +12,15 @@ from apps.content import rendering
 from apps.users.models import DEFAULT_ORGANIZATION_ID, Organization
 from project.clock import Now
 from project.queues import CHANNELS
+
+
+class Pinned(TypedDict):
+    """A template as a notification carries it from its acceptance on."""
+
+    subject: str
+    body: str
+    html: str
+    track: NotRequired[bool]
 
 
 class NotificationTemplate(models.Model):
@@ -25,6 +36,11 @@ class NotificationTemplate(models.Model):
         help_text="Plain text, in Liquid: Hello {{ recipient.name }}, order {{ order }} …"
     )
     html = models.TextField(blank=True, help_text="E-mail only; values are escaped.")
+    track = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="E-mail only: count opens and clicks, with links and a pixel of our own in the HTML.",
+    )
     variables = ArrayField(
         models.CharField(max_length=100),
         default=list,
@@ -42,8 +58,13 @@ class NotificationTemplate(models.Model):
         return f"{self.name} ({self.channel})"
 
     def parts(self) -> dict[str, str]:
-        """The sources, as a notification pins them when it is accepted."""
+        """The sources, by the name of their field."""
         return {"subject": self.subject, "body": self.body, "html": self.html}
+
+    def pinned(self) -> Pinned:
+        """What a notification keeps of it when it is accepted."""
+        kept: Pinned = {"subject": self.subject, "body": self.body, "html": self.html}
+        return {**kept, "track": True} if self.track else kept
 
     def clean(self) -> None:
         """Refuse a source that does not parse, naming its field."""
@@ -52,5 +73,7 @@ class NotificationTemplate(models.Model):
         }
         if self.channel not in CHANNELS:  # not `choices`: a new channel is no migration
             errors["channel"] = f"One of {', '.join(CHANNELS)}."
+        if self.track and not (self.channel == "email" and self.html):
+            errors["track"] = "There is no HTML of an e-mail to count opens and clicks of."
         if errors:
             raise ValidationError(errors)

@@ -11,8 +11,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
+from django.conf import settings
 
+from apps.content.models import Pinned
 from apps.content.rendering import RenderingError, render
+from apps.notifications import tracking
 from apps.notifications.transitions import Claimed
 from apps.users import places
 from apps.users.people import Person
@@ -30,7 +33,7 @@ class Content:
     id: UUID
     title: str
     body: str
-    parts: Mapping[str, Mapping[str, str]] | None
+    parts: Mapping[str, Pinned] | None
     payload: Mapping[str, Any]
     related: Mapping[str, str] | None  # {"type", "id"}, if it is about something
 
@@ -104,7 +107,7 @@ def _or_none(
     target: Claimed, channel: str, content: Content, recipient: Mapping[str, str]
 ) -> Rendered | None:
     try:
-        parts = rendered(content, channel, recipient)
+        parts = _tracked(target, channel, content, rendered(content, channel, recipient))
         return parts._replace(data=_data(target, content, recipient)) if channel in WITH_DATA else parts
     except RenderingError:  # whose text may repeat what the payload or the person's row says: not for a log
         logger.warning("target not rendered", extra={"target_id": str(target.id)})
@@ -121,6 +124,15 @@ def _data(target: Claimed, content: Content, recipient: Mapping[str, str]) -> di
         "payload": content.payload,
     }
     return data | ({"related_object": content.related} if content.related else {})
+
+
+def _tracked(target: Claimed, channel: str, content: Content, parts: Rendered) -> Rendered:
+    """With links and a pixel of ours, where the template asks for it and they could be reached."""
+    if not parts.html or content.parts is None or not content.parts[channel].get("track"):
+        return parts
+    if channel != "email" or not settings.PUBLIC_URL:
+        return parts
+    return parts._replace(html=tracking.rewrite(parts.html, target.id, public_url=settings.PUBLIC_URL))
 
 
 def rendered(content: Content, channel: str, recipient: Mapping[str, str]) -> Rendered:

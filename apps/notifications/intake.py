@@ -11,6 +11,7 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 
+from apps.content.models import Pinned
 from apps.notifications import consequences, planning, transitions
 from apps.notifications.models import SUMMARY_ABOVE
 from apps.notifications.planning import Places, Recipient, Wish
@@ -33,7 +34,7 @@ class Order:
     title: str = ""
     body: str = ""
     template: str = ""
-    content: dict[str, dict[str, str]] | None = None  # of the template, per channel
+    content: dict[str, Pinned] | None = None  # of the template, per channel
     payload: dict[str, Any] = field(default_factory=dict)
     channels: Sequence[str]
     all_channels: bool = False  # of these, those each person has an address for

@@ -113,7 +113,7 @@ def _order(caller: Caller, request: NotificationInput, templates: Templates) -> 
         title=request.title,
         body=request.body,
         template=request.template or "",
-        content={channel: parts[channel].parts() for channel in channels} if parts is not None else None,
+        content={channel: parts[channel].pinned() for channel in channels} if parts is not None else None,
         payload=request.payload,
         channels=channels,
         all_channels=request.channels == "all",

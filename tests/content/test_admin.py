@@ -13,6 +13,7 @@ from django.test import Client
 
 from apps.content.models import NotificationTemplate
 from apps.users.models import User
+from project import db
 from tests.support.database import capture
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +85,24 @@ def test_a_mistake_is_told_at_its_field(browser: Client, field: str, source: str
 def test_an_unknown_channel_is_refused(browser: Client) -> None:
     assert browser.post(f"{LIST}add/", form(channel="pigeon")).status_code == 200
     assert not NotificationTemplate.objects.exists()
+
+
+def test_what_has_no_html_of_an_e_mail_cannot_be_tracked(browser: Client) -> None:
+    for fields in ({}, {"channel": "sms", "html": "<p>x</p>"}):
+        response = browser.post(f"{LIST}add/", form(track="on", **fields))
+        assert "There is no HTML" in " ".join(response.context["adminform"].form.errors["track"])
+    assert not NotificationTemplate.objects.exists()
+    assert browser.post(f"{LIST}add/", form(track="on", html="<p>x</p>")).status_code == 302
+    assert NotificationTemplate.objects.get().track is True
+
+
+def test_what_an_older_version_writes_is_not_tracked() -> None:
+    db.execute(
+        "INSERT INTO content_notificationtemplate"
+        " (organization_id, name, channel, subject, body, html, variables)"
+        " VALUES (1, 'old', 'email', '', 'x', '<p>x</p>', '{}')"
+    )
+    assert NotificationTemplate.objects.get().track is False
 
 
 # --- Preview ---------------------------------------------------------------------------------------------
