@@ -37,7 +37,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     async def capture(request: web.BaseRequest) -> None:
         seen.append(Seen(request.path, dict(request.headers), await request.read()))
 
-    async with Simulator(tmp_path / "ledger.jsonl", smtp_port=0, watcher=capture) as simulator:
+    async with Simulator(tmp_path / "ledger.jsonl", smtp_port=0, http2_port=0, watcher=capture) as simulator:
         yield Running(simulator, seen)
 
 

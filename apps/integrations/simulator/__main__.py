@@ -22,9 +22,11 @@ async def serve(options: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if options.parent_death:
         _end_with_parent()
-    async with Simulator(options.ledger, port=options.port, smtp_port=options.smtp_port) as simulator:
+    ports = {"port": options.port, "smtp_port": options.smtp_port, "http2_port": options.http2_port}
+    async with Simulator(options.ledger, **ports) as simulator:
         smtp = "" if simulator.smtp_port is None else f" smtp 127.0.0.1:{simulator.smtp_port}"
-        sys.stdout.write(f"ready {simulator.url}{smtp}\n")
+        http2 = "" if simulator.http2_port is None else f" http2 127.0.0.1:{simulator.http2_port}"
+        sys.stdout.write(f"ready {simulator.url}{smtp}{http2}\n")
         sys.stdout.flush()
         await stop.wait()
 
@@ -41,6 +43,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="apps.integrations.simulator", description=__doc__)
     parser.add_argument("--port", type=int, default=8025, help="HTTP; 0 takes a free one")
     parser.add_argument("--smtp-port", type=int, help="SMTP; 0 takes a free one; without it there is none")
+    parser.add_argument(
+        "--http2-port", type=int, help="HTTP/2 in the clear; 0 takes a free one; without it there is none"
+    )
     parser.add_argument(
         "--ledger", type=Path, required=True, help="the file of accepted messages; appended to"
     )

@@ -25,6 +25,7 @@ from apps.integrations.simulator.routes import Routes
 
 LARGEST_REQUEST = 32 * 1024**2  # bytes
 LOCALHOST = "127.0.0.1"
+Protocol = Callable[[], asyncio.BaseProtocol]  # makes one for each connection
 
 
 class Dialect(ABC):
@@ -48,8 +49,8 @@ class Dialect(ABC):
 class Simulator:
     """An async context manager: `async with Simulator(path) as simulator: … simulator.url …`.
 
-    Port 0 is any free one; without `smtp_port` there is no SMTP. Listens on 127.0.0.1 only. `watcher` sees
-    each HTTP request first.
+    Port 0 is any free one; without `smtp_port` there is no SMTP, without `http2_port` no HTTP/2. Listens on
+    127.0.0.1 only. `watcher` sees each request of HTTP/1.1 first.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Simulator:
         *,
         port: int = 0,
         smtp_port: int | None = None,
+        http2_port: int | None = None,
         watcher: Callable[[web.BaseRequest], Awaitable[None]] | None = None,
     ) -> None:
         self.ledger = Ledger(ledger)
@@ -67,8 +69,10 @@ class Simulator:
         self.latency: defaultdict[str, float] = defaultdict(float)  # seconds, by provider
         self.port = port
         self.smtp_port = smtp_port
-        self.smtp_protocol: Callable[[], asyncio.BaseProtocol] | None = None  # set by a vendor's part
-        self._smtp: asyncio.Server | None = None
+        self.smtp_protocol: Protocol | None = None  # set by a vendor's part, as the next
+        self.http2_port = http2_port
+        self.http2_protocol: Protocol | None = None
+        self._servers: list[asyncio.Server] = []
         self.routes = Routes()
         self._watcher = watcher
         self._add_own_routes()
@@ -80,6 +84,11 @@ class Simulator:
         """Base URL of every vendor that speaks HTTP."""
         return f"http://{LOCALHOST}:{self.port}"
 
+    @property
+    def http2_url(self) -> str:
+        """Base URL of every vendor that speaks HTTP/2 only."""
+        return f"http://{LOCALHOST}:{self.http2_port}"
+
     async def __aenter__(self) -> Simulator:
         # handler_cancellation: a handler that hangs ends when its client leaves.
         server = web.Server(
@@ -90,20 +99,26 @@ class Simulator:
         site = web.TCPSite(self._runner, LOCALHOST, self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
-        if self.smtp_port is not None and self.smtp_protocol is not None:
-            loop = asyncio.get_running_loop()
-            self._smtp = await loop.create_server(self.smtp_protocol, LOCALHOST, self.smtp_port)
-            self.smtp_port = self._smtp.sockets[0].getsockname()[1]
+        self.smtp_port = await self._listen(self.smtp_protocol, self.smtp_port)
+        self.http2_port = await self._listen(self.http2_protocol, self.http2_port)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._smtp is not None:
-            self._smtp.close()
+        for server in self._servers:
+            server.close()
         await self._runner.cleanup()
         await self.receipts.close()
         self.ledger.close()
+
+    async def _listen(self, protocol: Protocol | None, port: int | None) -> int | None:
+        """Serve one more protocol; returns its port, None if there is none."""
+        if protocol is None or port is None:
+            return None
+        server = await asyncio.get_running_loop().create_server(protocol, LOCALHOST, port)
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._watcher is not None:
