@@ -58,6 +58,7 @@ class AdapterContract:
     opted_out: ClassVar[Outcome | None]  # None: the vendor does not answer that
     rate_limited: ClassVar[Outcome] = TemporaryFailure("rate_limited", 1.0)
     gateway: ClassVar[Outcome] = UnknownOutcome("gateway")
+    private: ClassVar[tuple[str, ...]] = (SECRET, BODY, "anna", "+1500", "+1415")  # never in a log
 
     def build(self, simulator: Simulator, **options: Any) -> Adapter:
         raise NotImplementedError
@@ -199,11 +200,12 @@ class AdapterContract:
             await send(adapter, [self.message(fault)])
         await adapter.close()
         for record in caplog.records:
-            for secret in (SECRET, BODY, "anna", "+1500", "+1415"):
+            for secret in self.private:
                 assert secret not in record.getMessage(), record
 
 
 LIBRARIES = (
     *("python_http_client", "sendgrid", "twilio", "aiohttp", "apps", "smtplib", "urllib3", "asyncio"),
-    *("apprise", "requests"),
+    "apprise",
+    *("firebase_admin", "google", "requests", "httpx", "httpcore", "h2", "hpack", "jwt"),
 )
