@@ -11,6 +11,7 @@ from apps.integrations.contract import Adapter, Receiver
 ADAPTERS = {
     "apprise": "apps.integrations.apprise.adapter.AppriseAdapter",
     "anymail": "apps.integrations.anymail.adapter.AnymailAdapter",
+    "apns": "apps.integrations.apns.adapter.ApnsAdapter",
     "fcm": "apps.integrations.fcm.adapter.FcmAdapter",
     "sendgrid": "apps.integrations.sendgrid.adapter.SendGridAdapter",
     "slack": "apps.integrations.slack.adapter.SlackAdapter",

@@ -1,0 +1,5 @@
+"""Push notifications through Apple's push notification service."""
+
+# Our reference, beside `aps` in the payload an app gets.
+TARGET = "carillon_target"
+ATTEMPT = "carillon_attempt"
