@@ -23,9 +23,10 @@ from apps.integrations.contract import (
     TemporaryFailure,
     UnknownOutcome,
 )
+from apps.integrations.mail import in_ascii
 from apps.integrations.simulator import Simulator
 from apps.integrations.smtp.adapter import SmtpAdapter
-from apps.integrations.smtp.mail import compose, in_ascii
+from apps.integrations.smtp.mail import compose
 from apps.integrations.smtp.transport import Envelope
 
 from .suite import SECRET, AdapterContract, ledger_of, send

@@ -6,7 +6,6 @@ import asyncio
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from email.errors import MessageError
 from email.utils import formataddr, parseaddr
 
 from django.core.mail.backends.smtp import EmailBackend
@@ -21,7 +20,8 @@ from apps.integrations.contract import (
     UnknownOutcome,
 )
 from apps.integrations.http import MISCONFIGURED_WAIT
-from apps.integrations.smtp.mail import compose, in_ascii
+from apps.integrations.mail import in_ascii, recipient
+from apps.integrations.smtp.mail import compose
 from apps.integrations.smtp.transport import Envelope, Refused, Transport
 
 _DEAD = PermanentFailure("invalid_address", address_is_dead=True)
@@ -43,7 +43,6 @@ BY_REPLY: tuple[tuple[str, Outcome], ...] = (
     (r"(EHLO|MAIL) 5", _SENDER),  # the server will not talk to us, or not take mail of this sender
     (r"\w+ 5", PermanentFailure("rejected")),
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class SmtpAdapter(OneAtATime):
@@ -116,14 +115,9 @@ class SmtpAdapter(OneAtATime):
 
     def _prepare(self, message: Message) -> Envelope | Outcome:
         """The message ready for the wire, or why it cannot be."""
-        if _CONTROL.search(message.subject) or _CONTROL.search(message.address):
-            return PermanentFailure("invalid_header")
-        if not message.address.rpartition("@")[0].isascii():  # needs SMTPUTF8 all the way to the mailbox
-            return PermanentFailure("unsupported_address")
-        try:
-            address = in_ascii(message.address)
-        except (ValueError, MessageError, IndexError):
-            return _DEAD
+        address = recipient(message)
+        if not isinstance(address, str):
+            return address
         try:
             content = compose(message, sender=self._sender, to=address, id=self._message_id(message))
         except ValueError:  # text that is not Unicode

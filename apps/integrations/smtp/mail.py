@@ -11,7 +11,6 @@ import quopri
 import re
 from datetime import UTC, datetime
 from email.header import Header
-from email.headerregistry import Address
 from email.utils import format_datetime
 from uuid import uuid4
 
@@ -19,16 +18,6 @@ from apps.integrations.contract import Message
 
 LONGEST_LINE = 998  # octets: https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1
 LONGEST_SUBJECT = 78 - len("Subject: ")  # that needs no folding: the same section
-_ORDINARY = re.compile(r"[\w+-]+(\.[\w+-]+)*@[a-z0-9-]+(\.[a-z0-9-]+)*", re.ASCII | re.IGNORECASE)
-
-
-def in_ascii(address: str) -> str:
-    """The address with its domain by IDNA. Raises ValueError, MessageError or IndexError if it is none."""
-    name, _, domain = address.rpartition("@")
-    # Judged after the encoding, which makes ASCII, ">" too, of characters that only look like it.
-    encoded = f"{name}@{domain.encode('idna').decode()}"
-    # The parser takes 20 us; only what is out of the ordinary needs it.
-    return encoded if _ORDINARY.fullmatch(encoded) else Address(addr_spec=encoded).addr_spec
 
 
 def compose(message: Message, *, sender: str, to: str, id: str) -> bytes:
