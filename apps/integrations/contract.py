@@ -178,7 +178,7 @@ class BadReceipt(Exception):
 
 
 class Receiver(ABC):
-    """The receiving side of a vendor: pure, and it makes no calls."""
+    """The receiving side of a vendor: pure, and it makes no calls, except as `verify` says."""
 
     key: ClassVar[str]  # as the adapter's
     channel: ClassVar[str]
@@ -186,7 +186,11 @@ class Receiver(ABC):
 
     @abstractmethod
     def verify(self, request: ReceivedRequest) -> None:
-        """Return if the vendor has signed these very bytes. Raises BadSignature."""
+        """Return if the vendor has signed these very bytes. Raises BadSignature.
+
+        A certificate that the vendor publishes, at an address of its own, may be fetched for this and is
+        kept. OSError means that it is not to be had now: who is told so, by a 5xx, tries again.
+        """
 
     @abstractmethod
     def parse(self, request: ReceivedRequest) -> list[ReceiptEvent]:

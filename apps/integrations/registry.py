@@ -16,6 +16,7 @@ ADAPTERS = {
     "sendgrid": "apps.integrations.sendgrid.adapter.SendGridAdapter",
     "slack": "apps.integrations.slack.adapter.SlackAdapter",
     "slack_webhook": "apps.integrations.slack.webhook.SlackWebhookAdapter",
+    "ses": "apps.integrations.ses.adapter.SesAdapter",
     "smtp": "apps.integrations.smtp.adapter.SmtpAdapter",
     "teams": "apps.integrations.teams.adapter.TeamsAdapter",
     "twilio": "apps.integrations.twilio.adapter.TwilioAdapter",
@@ -27,6 +28,7 @@ ADAPTERS = {
 RECEIVERS = {
     "anymail": "apps.integrations.anymail.receipts.AnymailReceiver",
     "sendgrid": "apps.integrations.sendgrid.receipts.SendGridReceiver",
+    "ses": "apps.integrations.ses.receipts.SesReceiver",
     "twilio": "apps.integrations.twilio.receipts.TwilioReceiver",
     "vonage": "apps.integrations.vonage.receipts.VonageReceiver",
 }

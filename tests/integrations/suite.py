@@ -208,4 +208,5 @@ LIBRARIES = (
     *("python_http_client", "sendgrid", "twilio", "aiohttp", "apps", "smtplib", "urllib3", "asyncio"),
     "apprise",
     *("firebase_admin", "google", "requests", "httpx", "httpcore", "h2", "hpack", "jwt"),
+    *("boto3", "botocore"),
 )
