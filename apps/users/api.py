@@ -116,13 +116,13 @@ class TokensView(APIView):
         Needs the scope `tokens:write`. Nothing is kept of it, so a repeat simply mints another.
         """
         asked = body_of(TokenInput, request)
-        person = _person(organization_of(request), asked.user)
+        person = active_person(organization_of(request), asked.user)
         token, expires_at = tokens.mint(person, asked.expires_in)
         answer = {"token": token, "expires_at": expires_at, "user": person.as_json()}
         return Response(answer, status=201, headers={"Cache-Control": "no-store"})
 
 
-def _person(organization_id: int, who: int | str) -> Person:
+def active_person(organization_id: int, who: int | str) -> Person:
     """The active person under this id or external_id. Raises the problem that names the field."""
     ids, external_ids = ([who], []) if isinstance(who, int) else ([], [who])
     found = people.find(organization_id, ids=ids, external_ids=external_ids)

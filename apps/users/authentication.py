@@ -30,11 +30,14 @@ def bearer(request: HttpRequest | Request) -> str | None:
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """`request.user` is the ServiceClient, `request.auth` its ApiKey."""
+    """`request.user` is the ServiceClient, `request.auth` its ApiKey.
+
+    In a view that also takes other credentials, what has not the form of a key is left to the next one.
+    """
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         text = bearer(request)
-        if text is None:
+        if text is None or (len(request.authenticators or ()) > 1 and not ApiKey.prefix_of(text)):
             return None
         key = first_read(lambda: find_key(text))
         if key is None:
@@ -117,6 +120,13 @@ class UserTokenAuthentication(BaseAuthentication):
         return "Bearer"
 
 
+class HasScopeOrIsPerson(HasScope):
+    """A service whose key has the scope, or a person."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return isinstance(request.user, User) or super().has_permission(request, view)
+
+
 class IsPerson(BasePermission):
     """A person, not a service."""
 
@@ -132,7 +142,8 @@ def client_of(request: Request) -> ServiceClient:
 
 
 def organization_of(request: Request) -> int:
-    """The id of the organization the calling service belongs to."""
-    organization_id = client_of(request).organization_id
+    """The id of the organization the caller belongs to."""
+    caller = request.user if isinstance(request.user, User) else client_of(request)
+    organization_id = caller.organization_id
     assert organization_id is not None  # to the type checker a foreign key with a default may be empty
     return organization_id

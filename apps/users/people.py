@@ -143,5 +143,10 @@ def reach(
     return [Reach(*row) for row in db.rows(_FIND_REACH, _named(organization_id, ids, external_ids))]
 
 
+def lock(user_id: int) -> None:
+    """Let nobody else past this for the same person, until the caller's transaction ends."""
+    db.execute(f"SELECT id FROM {_TABLE} WHERE id = %s FOR NO KEY UPDATE", [user_id])
+
+
 def _named(organization_id: int, ids: Collection[int], external_ids: Collection[str]) -> dict[str, Any]:
     return {"organization_id": organization_id, "ids": list(ids), "external_ids": list(external_ids)}

@@ -132,12 +132,16 @@ class UsersOutput(BaseModel):
     results: list[UserResult]
 
 
+UserId = Annotated[int, Field(ge=1, le=_BIGINT)]
+UserRef = Annotated[int, Field(strict=True, ge=1, le=_BIGINT)] | ExternalId  # our id, or the caller's own
+
+
 class TokenInput(BaseModel):
     """For whom a token is, and for how long."""
 
     model_config = ConfigDict(extra="forbid")
 
-    user: Annotated[int, Field(strict=True, ge=1, le=_BIGINT)] | ExternalId
+    user: UserRef
     expires_in: Annotated[
         int,
         Field(strict=True, ge=1, le=settings.USER_TOKEN_SECONDS, description="Seconds."),

@@ -11,23 +11,20 @@ from apps.users.models import Device, Endpoint, User
 from project import ids, sealing
 
 _numbers = count()
-_latest = UUID(int=0)
+_ids = [UUID(int=0)]
 
 
-def _new_id() -> UUID:
+def _next_id() -> UUID:
     """Later than the one before, also within a millisecond."""
-    global _latest  # noqa: PLW0603
-    while (id := ids.uuid7()) <= _latest:
-        pass
-    _latest = id
-    return id
+    _ids.append(max(ids.uuid7(), UUID(int=_ids.pop().int + 1)))
+    return _ids[-1]
 
 
 def device(user: User, kind: str = "fcm", token: str = "", **fields: Any) -> Device:
     """An active device of this person, with a token of its own unless one is given."""
     token = token or f"token-{next(_numbers)}"
-    known = {"id": _new_id(), "token": token, "digest": places.digest(token), "organization_id": user.organization_id}
-    return Device.objects.create(**{"user": user, "kind": kind} | known | fields)
+    known = {"token": token, "digest": places.digest(token), "organization_id": user.organization_id}
+    return Device.objects.create(**{"id": _next_id(), "user": user, "kind": kind} | known | fields)
 
 
 def endpoint(user: User, kind: str = "webhook", address: str = "", **fields: Any) -> Endpoint:
@@ -35,8 +32,8 @@ def endpoint(user: User, kind: str = "webhook", address: str = "", **fields: Any
     address = address or f"https://example.com/{next(_numbers)}"
     secrets = signing.sealed([signing.Secret(signing.make())]) if kind == "webhook" else ""
     known = {"address": sealing.seal(address), "digest": places.digest(address), "secrets": secrets}
-    known |= {"id": _new_id(), "organization_id": user.organization_id}
-    return Endpoint.objects.create(**{"user": user, "kind": kind} | known | fields)
+    known |= {"organization_id": user.organization_id}
+    return Endpoint.objects.create(**{"id": _next_id(), "user": user, "kind": kind} | known | fields)
 
 
 def everywhere(user: User) -> list[Device | Endpoint]:

@@ -16,6 +16,10 @@ from apps.users.schemas import UserOutput
 
 OURS = {("/users/", "put"), ("/users/{external_id}/", "get"), ("/users/{external_id}/", "put")}
 OURS |= {("/tokens/", "post")}
+OURS |= {("/devices/", "get"), ("/devices/", "post"), ("/devices/{id}/", "delete")}
+OURS |= {("/endpoints/", "get"), ("/endpoints/", "post"), ("/endpoints/{id}/", "delete")}
+OURS |= {("/endpoints/{id}/rotate/", "post")}
+WITHOUT_BODY = {"/endpoints/{id}/rotate/"}
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +37,15 @@ def test_every_endpoint_and_no_other(described: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("path", "method"), sorted(OURS))
 def test_an_endpoint_in_full(described: dict[str, Any], path: str, method: str) -> None:
     operation = described["paths"][path][method]
-    assert operation["security"] == [{"ApiKey": []}]
+    people_too = [{"UserToken": []}] if path.startswith("/devices/") else []
+    assert operation["security"] == [{"ApiKey": []}, *people_too]
     assert "scope" in operation["description"] and operation["operationId"] and operation["tags"]
-    assert (method == "get") == ("requestBody" not in operation)
+    without_body = method in ("get", "delete") or path in WITHOUT_BODY
+    assert without_body == ("requestBody" not in operation)
     for status, response in operation["responses"].items():
+        if status == "204":
+            assert "content" not in response
+            continue
         kind = "application/json" if status.startswith("2") else "application/problem+json"
         assert "$ref" in response["content"][kind]["schema"], (status, response)
     assert {"400", "401", "403", "503"} <= set(operation["responses"])

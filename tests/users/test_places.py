@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from apps.users import places, signing
+from apps.users import devices, endpoints, places, signing
 from apps.users.models import Device, Endpoint, User
 from apps.users.places import Destination
 from project import clock, db, ids, sealing
@@ -245,8 +245,16 @@ STATEMENTS: dict[str, Callable[[], tuple[str, Any]]] = {
     "tokens": lambda: (places._TOKENS, [[ids.uuid7(), ids.uuid7()]]),
     "urls": lambda: (places._URLS, [[ids.uuid7(), ids.uuid7()]]),
     "dead devices": lambda: (places._DEACTIVATE_DEVICES, {"ids": [ids.uuid7()], "reason": "x"}),
+    "registering": lambda: (devices._REGISTER, _values(token="t", name="n", most=20)),
+    "adding": lambda: (endpoints._ADD, _values(address="a", secrets="", most=20)),
     "dead endpoints": lambda: (places._DEACTIVATE_ENDPOINTS, {"ids": [ids.uuid7()], "reason": "x"}),
 }
+
+
+def _values(**fields: Any) -> dict[str, Any]:
+    user_id = User.objects.create(organization_id=1).pk
+    known = {"id": ids.uuid7(), "organization_id": 1, "user_id": user_id, "kind": "fcm", "digest": "d"}
+    return known | fields
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
