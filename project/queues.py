@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import cast
 
@@ -41,6 +41,12 @@ WORKER_GROUPS = {
 
 _URGENT_FIRST = (*URGENCIES, PLANNING, RECEIPTS, CONTROL)
 _RING_ORDER = {lane: _URGENT_FIRST.index(lane.split(".")[-1]) for lane in LANES}
+
+
+def lanes_of(groups: Iterable[str]) -> list[str]:
+    """The lanes of these groups, in the order in which one worker drains them."""
+    return sorted((lane for group in groups for lane in WORKER_GROUPS[group]), key=_RING_ORDER.__getitem__)
+
 
 CANARY = "canary."  # begins the name of a worker's own queue, which no group lists (project.canary)
 

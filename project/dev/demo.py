@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from project.dev.providers import Simulated
+from project.queues import CHANNELS
+
 PERSON = {
     "external_id": "ada",
     "name": "Ada Lovelace",
@@ -32,10 +35,13 @@ TEXTS = {
         "<p>Hello {{ recipient.name }},</p><p>your order <b>{{ order }}</b> should come on {{ day }}.</p>",
     ),
     "sms": ("", "Your order {{ order }} should reach you on {{ day }}.", ""),
+    "push": ("Order {{ order }} is on its way", "It should reach you on {{ day }}.", ""),
+    "webhook": ("Order shipped", "Order {{ order }} should reach {{ recipient.name }} on {{ day }}.", ""),
+    "chat": ("Order {{ order }} is on its way", "It should reach you on {{ day }}.", ""),
 }
 ADMIN_LOGIN, ADMIN_PASSWORD = "admin", "carillon"  # of a server on this machine only
 SLOWEST = 60.0  # seconds for the demo to be delivered
-GOOD = ("sent", "delivered")
+REPORTED = ("email", "sms")  # channels whose providers tell, by a receipt, that it was delivered
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Demo:
     user_id: int
 
 
-def prepare(folder: Path) -> tuple[str, int]:
+def prepare(folder: Path, at: Simulated) -> tuple[str, int]:
     """The demo's rows, made where missing. Returns the service's API key and the person's id."""
     from apps.users import people
     from apps.users.models import User
@@ -56,6 +62,7 @@ def prepare(folder: Path) -> tuple[str, int]:
 
     person = people.upsert(1, [UserInput.model_validate(PERSON)])[PERSON["external_id"]]
     prepare_templates()
+    prepare_places(person.id, at)
     if not User.objects.filter(login=ADMIN_LOGIN).exists():
         User.objects.create_superuser(ADMIN_LOGIN, ADMIN_PASSWORD)
     return _key(folder), person.id
@@ -71,6 +78,38 @@ def prepare_templates() -> None:
             channel=channel,
             organization_id=1,
             defaults={"subject": subject, "body": body, "html": html, "variables": ["order", "day"]},
+        )
+
+
+def prepare_places(user_id: int, at: Simulated) -> None:
+    """The person's devices and endpoints: at the simulator, so by plain http, which the API would refuse."""
+    from apps.integrations.webhook.simulated import SECRET
+    from apps.integrations.webpush.simulated import subscription
+    from apps.users import signing
+    from apps.users.models import Device, Endpoint
+    from apps.users.places import digest
+    from project import sealing
+
+    known: dict[str, Any] = {"organization_id": 1, "user_id": user_id}
+    devices = {"fcm": "demo-token", "apns": "a11ce5" * 8, "webpush": subscription(f"{at.url}/webpush/demo")}
+    for kind, token in devices.items():
+        Device.objects.filter(kind=kind, **known).exclude(token=token).delete()
+        Device.objects.get_or_create(kind=kind, token=token, digest=digest(token), **known)
+    endpoints = {
+        "webhook": f"{at.url}/hooks/demo",
+        "slack_webhook": f"{at.url}/services/T0/B0/demo",
+        "slack": "C0DEMO0000",
+        "teams": f"{at.url}/workflows/demo/triggers/manual/paths/invoke?sig=demo",
+        "apprise": f"mmost://{at.url.removeprefix('http://')}/mattermost/{'d' * 26}",
+    }
+    for kind, address in endpoints.items():
+        Endpoint.objects.filter(kind=kind, **known).exclude(digest=digest(address)).delete()
+        secrets = signing.sealed([signing.Secret(SECRET)]) if kind == "webhook" else ""
+        Endpoint.objects.get_or_create(
+            kind=kind,
+            digest=digest(address),
+            **known,
+            defaults={"address": sealing.seal(address), "secrets": secrets},
         )
 
 
@@ -91,18 +130,23 @@ def _key(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Delivery:
-    """How the demo went by one channel. `seconds` is from the POST's acceptance, None while under way."""
+    """How the demo went to one address. `seconds` is from the POST's acceptance, None while under way."""
 
-    channel: str
+    channel: str  # and the kind of device or endpoint
     status: str
     reason: str | None
     seconds: float | None
+
+    @property
+    def good(self) -> bool:
+        """Whether it went as far as it can."""
+        return self.status == "delivered" or (self.status == "sent" and self.channel not in REPORTED)
 
 
 def send(demo: Demo) -> tuple[list[Delivery], float | None]:
     """Send the demo notification and follow it until it is settled everywhere.
 
-    Returns one row per channel, and after how many seconds the open socket had it (None: not in time).
+    Returns one row per address, and after how many seconds the open socket had it (None: not in time).
     """
     arrived: dict[str, float] = {}
     ready = threading.Event()
@@ -117,7 +161,8 @@ def send(demo: Demo) -> tuple[list[Delivery], float | None]:
     while in_app not in arrived and listener.is_alive() and time.monotonic() < deadline:
         listener.join(0.01)
     seconds = arrived[in_app] - posted if in_app in arrived else None
-    return [_delivery(target, answer["created_at"]) for target in targets], seconds
+    deliveries = [_delivery(target, answer["created_at"]) for target in targets]
+    return sorted(deliveries, key=lambda one: (CHANNELS.index(one.channel.split()[0]), one.channel)), seconds
 
 
 def body() -> dict[str, Any]:
@@ -148,11 +193,13 @@ def call(
 
 
 def _until_settled(demo: Demo, id: str) -> list[dict[str, Any]]:
+    """And until receipts have come where there are some."""
     deadline = time.monotonic() + SLOWEST
     while True:
         summary = call(demo, f"/api/notifications/{id}/")["summary"]
-        if summary["settled"] or time.monotonic() > deadline:
-            targets: list[dict[str, Any]] = call(demo, f"/api/notifications/{id}/targets/")["items"]
+        targets: list[dict[str, Any]] = call(demo, f"/api/notifications/{id}/targets/")["items"]
+        told = all(target["status"] != "sent" for target in targets if target["channel"] in REPORTED)
+        if (summary["settled"] and told) or time.monotonic() > deadline:
             return targets
         time.sleep(0.02)
 
@@ -164,7 +211,9 @@ def _delivery(target: Mapping[str, Any], accepted_at: str) -> Delivery:
     seconds = None
     if ended:
         seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(accepted_at)).total_seconds()
-    return Delivery(target["channel"], target["status"], target["reason"], seconds)
+    kind, colon, _ = target["address"].partition(":")
+    label = f"{target['channel']} ({kind})" if colon else target["channel"]
+    return Delivery(label, target["status"], target["reason"], seconds)
 
 
 def _listen(demo: Demo, arrived: dict[str, float], ready: threading.Event) -> None:

@@ -20,10 +20,18 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-from project.dev import demo, servers
+from project.dev import demo, providers, servers
 from project.dev.demo import Delivery, Demo
 from project.dev.machine import make_folder
-from project.dev.processes import SLOWEST_START, Processes, free_port, simulated, turn_receipts_on
+from project.dev.processes import (
+    SLOWEST_START,
+    WORKERS,
+    Processes,
+    free_port,
+    simulated,
+    turn_receipts_on,
+)
+from project.dev.providers import Simulated
 
 PAUSE = 1.0  # seconds between looks at the processes, and before one that has ended is started again
 
@@ -76,11 +84,9 @@ def _run(options: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _everything() -> Iterator[tuple[Processes, Demo, str]]:
     """All our processes, ready, and what the demo calls with, and the simulator's URL."""
-    from project import queues
-
     folder = make_folder(servers.default_data("demo"))
     port = int(os.environ.get("PORT") or 8000)
-    api, sockets, simulator, smtp = (_port(port + offset) for offset in range(4))
+    api, sockets, simulator, smtp, http2 = (_port(port + offset) for offset in range(5))
     os.environ.setdefault("DEBUG", "1")
     os.environ.setdefault("LOG_LEVEL", "WARNING")
     os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
@@ -88,12 +94,13 @@ def _everything() -> Iterator[tuple[Processes, Demo, str]]:
     processes = Processes(folder / "logs", {})
     try:
         processes.sockets(sockets)  # while we import what the others need, these import what only they do
-        processes.simulator(simulator, smtp, folder / "ledger.jsonl")
-        key, user_id = _django(folder)
+        processes.simulator(simulator, smtp, folder / "ledger.jsonl", http2_port=http2)
+        at = Simulated(f"http://127.0.0.1:{simulator}", f"http://127.0.0.1:{http2}")
+        key, user_id = _django(folder, at)
         processes.by_fork = True
         processes.api(api)
-        for group in queues.WORKER_GROUPS:
-            processes.worker(group)
+        for groups in WORKERS:
+            processes.worker(groups)
         processes.beat()
         running = Demo(f"http://127.0.0.1:{api}", f"http://127.0.0.1:{sockets}", key, user_id)
         processes.wait_for(f"{running.api}/api/tokens/", "api")
@@ -120,7 +127,7 @@ def _wait_for_workers() -> None:
         time.sleep(0.02)
 
 
-def _django(folder: Path) -> tuple[str, int]:
+def _django(folder: Path, at: Simulated) -> tuple[str, int]:
     """Import everything, migrate what is not, make the demo's rows; ready to fork."""
     import django
 
@@ -137,7 +144,8 @@ def _django(folder: Path) -> tuple[str, int]:
     from django.db import connections
 
     call_command("migrate", verbosity=0)
-    prepared = demo.prepare(folder)
+    providers.install(at)
+    prepared = demo.prepare(folder, at)
     connections.close_all()  # no child may share a connection of ours
     return prepared
 
@@ -159,13 +167,13 @@ def _tell(deliveries: list[Delivery], seconds: float | None) -> bool:
         after = (
             f"after {one.seconds * 1_000:,.0f} ms" if one.seconds is not None else one.reason or "on its way"
         )
-        print(f"  {one.channel:8} {one.status:10} {after}")
+        print(f"  {one.channel:20} {one.status:10} {after}")
     print(
-        f"  {'socket':8} "
+        f"  {'socket':20} "
         + (f"{'received':10} after {seconds * 1_000:,.0f} ms" if seconds else "nothing came")
     )
     sys.stdout.flush()
-    return seconds is not None and all(one.status in demo.GOOD for one in deliveries)
+    return seconds is not None and all(one.good for one in deliveries)
 
 
 def _tell_where(running: Demo, simulator: str, seconds: float) -> None:

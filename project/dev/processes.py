@@ -17,8 +17,16 @@ from pathlib import Path
 from project import alive
 from project.dev.forks import Fork, fork
 from project.dev.machine import REPOSITORY, Process, end, spawn
+from project.queues import WORKER_GROUPS
 
 SLOWEST_START = 60.0  # seconds
+# What runs on one machine: the channels of the newest kinds share processes, as a small installation would.
+_SHARED = ("push", "webhook", "chat")
+WORKERS = (
+    *(group for group in WORKER_GROUPS if group.removeprefix("critical_") not in _SHARED),
+    "+".join(f"critical_{channel}" for channel in _SHARED),
+    "+".join(_SHARED),
+)
 
 
 def free_port() -> int:
@@ -91,9 +99,10 @@ class Processes:
         del self.running["manage"]
 
     def worker(self, group: str, *launcher: str, concurrency: int = 1) -> Process | Fork:
-        """A worker of the group, by the launcher (arguments of Python's) if one is given."""
+        """A worker of a group, or of several with + between them; by the launcher (arguments of Python's) if
+        one is given."""
         self._pulses[group] = _Pulse(self._logs.absolute() / f"{group}.alive")
-        command = (*launcher, "manage.py", "worker", group, f"--concurrency={concurrency}")
+        command = (*launcher, "manage.py", "worker", *group.split("+"), f"--concurrency={concurrency}")
         return self.start(group, *command)
 
     def beat(self) -> Process | Fork:
@@ -108,8 +117,8 @@ class Processes:
             "sockets", "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "project.asgi:application"
         )
 
-    def simulator(self, port: int, smtp_port: int, ledger: Path) -> Process | Fork:
-        ports = ("--port", str(port), "--smtp-port", str(smtp_port))
+    def simulator(self, port: int, smtp_port: int, ledger: Path, *, http2_port: int = 0) -> Process | Fork:
+        ports = ("--port", str(port), "--smtp-port", str(smtp_port), "--http2-port", str(http2_port))
         return self.start(
             "simulator", "-m", "apps.integrations.simulator", *ports, "--ledger", ledger, "--parent-death"
         )
@@ -179,7 +188,7 @@ def _answers(url: str) -> bool:
 
 
 # With which the simulator's receipts are verified; its signing key is in apps/integrations.
-_RECEIPT_KEY = (
+RECEIPT_KEY = (
     "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEL7XdXUl53+VSa4ebsH4NGXrjEb"
     "liAJczke7hjasia4XZ7X4Rc2b5mUtPQUU1az9Y5U28HTE34kM9wM1YEA09GA=="
 )
@@ -195,7 +204,7 @@ def simulated(port: int, smtp_port: int, public_url: str = "") -> dict[str, str]
     return {
         "SENDGRID_API_KEY": "SG.simulated.key",
         "SENDGRID_BASE_URL": f"http://127.0.0.1:{port}",
-        "SENDGRID_RECEIPT_KEY": _RECEIPT_KEY,
+        "SENDGRIDRECEIPT_KEY": RECEIPT_KEY,
         "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
         "TWILIO_AUTH_TOKEN": "simulated",
         "TWILIO_SENDER": "+15005550006",
