@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.errors import MessageError
 from pathlib import Path
@@ -59,9 +59,10 @@ async def server(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
 
     Without any it reads nothing, and says nothing.
     """
-    left, seen = list(answers), []
+    left, seen, writers = list(answers), [], []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         if answers:
             seen.append(await reader.readuntil(b"\r\n\r\n"))
             writer.write(left.pop(0))
@@ -72,6 +73,8 @@ async def server(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
     listening = await asyncio.start_server(talk, "127.0.0.1", 0)
     async with listening:
         yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", seen
+        for writer in writers:
+            writer.close()
 
 
 class TestSes(AdapterContract):
@@ -381,24 +384,22 @@ class TestSes(AdapterContract):
         assert len(seen) == 1
 
     @pytest.mark.asyncio
-    async def test_a_name_that_is_never_resolved_is_temporary(self, names: threading.Event) -> None:
-        adapter = build_at("http://slow.invalid:1", timeout=0.2)
+    async def test_what_was_given_up_before_it_left_never_leaves(
+        self, running: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found, resolve = threading.Event(), socket.getaddrinfo
+
+        def slowly(host: str, *rest: Any) -> Any:
+            found.wait(20)
+            return resolve("127.0.0.1" if host == "slow.invalid" else host, *rest)
+
+        monkeypatch.setattr(socket, "getaddrinfo", slowly)
+        adapter = build_at(f"http://slow.invalid:{running.simulator.port}", timeout=0.2)
         assert await send(adapter, [self.message()]) == [TemporaryFailure("unreachable")]
-        names.set()
+        found.set()
+        await asyncio.to_thread(adapter._threads.shutdown)  # the call has ended
         await adapter.close()
-
-    @pytest.fixture
-    def names(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-        """Set, and names are looked up again."""
-        free = threading.Event()
-
-        def getaddrinfo(*_: object, **__: object) -> None:
-            free.wait(20)
-            raise socket.gaierror
-
-        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-        yield free
-        free.set()
+        assert running.seen == []
 
     @pytest.mark.asyncio
     async def test_one_that_waited_too_long_for_a_thread(self, simulator: Simulator) -> None:

@@ -57,7 +57,7 @@ FATES: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A signing certificate with its key; `url` is its path, another one for each."""
+    """A signing certificate with its key. Each has a path of its own."""
 
     key: rsa.RSAPrivateKey
     pem: bytes
