@@ -66,3 +66,13 @@ class Session:
         """Close the pooled connections."""
         if self._session is not None:
             await self._session.close()
+
+
+async def fetch(url: str, timeout: float) -> int:
+    """GET it, in so many seconds, following no redirects; its status. Raises aiohttp's errors."""
+    limits = aiohttp.ClientTimeout(total=timeout)
+    async with (
+        aiohttp.ClientSession(timeout=limits, trust_env=False) as session,
+        session.get(URL(url, encoded=True), allow_redirects=False) as answer,
+    ):
+        return answer.status

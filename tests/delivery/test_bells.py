@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import orjson
 import pytest
 
 from project import queues
 from project.celery import app
+from tests.support.database import eventually
 
 LANE = "sms.low"  # no other test works in it
 
@@ -28,13 +29,6 @@ def silence() -> Iterator[None]:
 def waiting(lane: str = LANE) -> int:
     """Bells in the lane's queue."""
     return int(queues.broker().llen(lane))
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
 
 
 def test_a_bell_is_a_task_in_the_lanes_queue_that_says_only_the_lane() -> None:

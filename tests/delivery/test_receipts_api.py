@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -15,10 +15,11 @@ from django.test import Client
 from apps.delivery import receipts
 from apps.delivery.models import Receipt
 from apps.notifications.statuses import Status
-from project import ids
+from project import counting, ids
 from tests.api_helpers import problem
 from tests.support import rows
-from tests.support.database import capture, in_threads, other_connection
+from tests.support.database import capture, eventually, in_threads, other_connection
+from tests.support.listening import Asked, listening
 from tests.support.receivers import KEY, ScriptedReceiver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("reporting", "read_already")]
@@ -168,3 +169,49 @@ def test_requests_with_the_same_events_at_the_same_time_write_each_once(rung: li
 
     assert in_threads(4, send) == [[204] * 5] * 4
     assert Receipt.objects.count() == 200
+
+
+# --- Beginning to report ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def vendor() -> Iterator[Asked]:
+    with listening() as asked:
+        yield asked
+
+
+def test_a_provider_that_asks_for_it_is_confirmed(rung: list[str], vendor: Asked, caplog) -> None:
+    assert post([], HTTP_X_CONFIRM=f"{vendor.url}/confirm?token=a%2Fb").status_code == 204
+    eventually(lambda: vendor.paths == ["/confirm?token=a%2Fb"])
+    eventually(lambda: "confirmed to the provider" in caplog.text)
+
+
+def test_what_is_not_signed_confirms_nothing(rung: list[str], vendor: Asked) -> None:
+    problem(post([], word="open", HTTP_X_CONFIRM=f"{vendor.url}/confirm"), 403, "bad_signature")
+    assert vendor.paths == []
+
+
+def test_while_the_vendors_certificate_cannot_be_had_it_is_to_come_again(
+    rung: list[str], reporting: type[ScriptedReceiver], monkeypatch
+) -> None:
+    def verify(receiver: ScriptedReceiver, request: object) -> None:
+        raise OSError("no certificate")
+
+    monkeypatch.setattr(reporting, "verify", verify)
+    response = post(events([ids.target_id()]))
+    problem(response, 503, "certificate_unavailable")
+    assert response["Retry-After"] and not Receipt.objects.exists()
+
+
+def test_one_that_cannot_be_confirmed_is_told_of(rung: list[str], caplog) -> None:
+    assert post([], HTTP_X_CONFIRM="http://127.0.0.1:1/").status_code == 204
+    eventually(lambda: "not confirmed" in caplog.text)
+
+
+def test_what_is_refused_and_what_is_not_understood_is_counted(rung: list[str], monkeypatch) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(counting, "count", counted.append)
+    post([], word="open")
+    post(b"nonsense")
+    post([*events([ids.target_id()], "other"), *events([ids.target_id()])])
+    assert counted == [f"receipts.{what}.{KEY}" for what in ("refused", "unreadable", "other")]

@@ -33,6 +33,14 @@ def capture() -> Iterator[list[str]]:
     found += [text for text in texts if "SAVEPOINT" not in text]
 
 
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until the condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.005)
+
+
 def other_connection() -> psycopg.Connection[Any]:
     """A connection of its own to the test's database, with the settings' options."""
     values = connection.get_connection_params()

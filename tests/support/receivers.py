@@ -41,6 +41,9 @@ class ScriptedReceiver(Receiver):
         except (orjson.JSONDecodeError, KeyError):
             raise BadReceipt("not a list of events") from None
 
+    def confirmation(self, request: ReceivedRequest) -> str | None:
+        return request.headers.get("X-Confirm")
+
 
 def _event(item: dict[str, Any]) -> ReceiptEvent:
     ids = {name: UUID(item[name]) for name in ("target", "attempt") if name in item}
