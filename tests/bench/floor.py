@@ -16,7 +16,7 @@ from project import ids
 
 PLANNED_AT_ONCE = 1_000
 OPTIONS = "-c plan_cache_mode=force_generic_plan -c jit=off -c enable_seqscan=off -c enable_hashjoin=off"
-BATCH = {"email": 500, "in_app": 500, "sms": 128}
+BATCH = {"email": 500, "push": 256, "in_app": 500, "sms": 128}
 
 # A UUIDv7 made by SQL; the last byte is zero, as in ours.
 _ID = """

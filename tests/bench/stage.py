@@ -14,7 +14,9 @@ import orjson
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from project.dev import providers
 from project.dev.processes import SLOWEST_START, Processes, free_port, simulated
+from project.dev.providers import Simulated
 from project.queues import CHANNELS
 
 DATABASE = "carillon_bench"
@@ -24,6 +26,9 @@ GROUPS = {
     "in_app": 1,
     "email": 2,
     "sms": 2,
+    "push": 2,
+    "webhook": 1,
+    "chat": 1,
     "planning": 1,
     "control": 1,
 }
@@ -42,6 +47,11 @@ class Stage:
         import django
 
         django.setup()
+
+    def let_push_by_fcm(self, user_ids: list[int]) -> None:
+        """One device for each of these, and the provider that reaches them."""
+        providers.install(Simulated(self.simulator_url(""), ""), {"fcm"})
+        make_devices(user_ids)
 
     def start_simulator(self) -> None:
         self.processes.simulator(self.port, self.smtp_port, self.ledger)
@@ -136,3 +146,19 @@ def make_people(number: int) -> list[int]:
         [number],
     )
     return [row[0] for row in found]
+
+
+def make_devices(user_ids: list[int]) -> None:
+    """One registered with FCM for each of these people."""
+    from project import db
+
+    db.execute(
+        """
+        INSERT INTO users_device (id, organization_id, user_id, kind, token, digest, name, is_active,
+            created_at, updated_at, deactivated_reason)
+        SELECT gen_random_uuid(), 1, id, 'fcm', 'token-' || id || repeat('x', 150), md5(id::text), '', true,
+               carillon_now(), carillon_now(), ''
+        FROM unnest(%b::bigint[]) AS g(id)
+        """,
+        [user_ids],
+    )

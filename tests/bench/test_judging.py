@@ -52,7 +52,7 @@ def test_a_backlog_that_grows_makes_the_rate_what_was_settled() -> None:
 
 
 def test_the_mix_is_offered_in_the_plans_proportions() -> None:
-    assert mix.sizes(7_000) == {"email": 15_000, "sms": 4_500, "in_app": 1_500}
+    assert mix.sizes(1_000) == {"email": 2_000, "push": 1_200, "sms": 600, "in_app": 200}
 
 
 @pytest.mark.parametrize(
