@@ -49,6 +49,7 @@ class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]
         model = NotificationTemplate
         fields = "__all__"
         labels = {"html": "HTML"}
+        help_texts = {"subject": "Subject of an e-mail, title of any other message; an SMS has none."}
         widgets = {
             "subject": forms.TextInput(attrs={"class": "vLargeTextField", "size": 80}),
             "body": forms.Textarea(attrs={"class": "vLargeTextField source", "rows": 12}),

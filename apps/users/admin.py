@@ -1,18 +1,21 @@
-"""People, the services that speak for them, and their keys."""
+"""People and their devices and endpoints, the services that speak for them, and their keys."""
 
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as AuthUserAdmin
+from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.html import format_html
 
+from apps.users import endpoints, place_rules, places
 from apps.users.forms import ApiKeyForm, UserAddForm, UserForm
-from apps.users.models import ApiKey, Organization, ServiceClient, User
+from apps.users.models import ApiKey, Device, Endpoint, Organization, ServiceClient, User
 from project import clock
 from project.admin import BaseAdmin
 
@@ -143,3 +146,79 @@ class ApiKeyAdmin(BaseAdmin):
 def _show_once(request: HttpRequest, key: ApiKey, text: str) -> None:
     told = format_html("The API key of {}: <code>{}</code> It is not shown again.", key.client, text)
     messages.warning(request, told)
+
+
+class PlaceAdmin(BaseAdmin):
+    """Where a person is reached: seen, switched off and on, forgotten. Its token or address is cut off."""
+
+    deletable = True  # forgotten with its token or address; what is under way to it ends as gone
+    list_display = ["__str__", "user", "shown", "is_active", "deactivated_reason", "created_at"]
+    list_select_related = ["user"]
+    list_filter = []  # each would read the whole table
+    sortable_by = []
+    search_fields = ["pk"]  # there is a search; what it looks for is below
+    search_help_text = "In full: its address as targets have it, or the id or external id of its person."
+    actions = ["deactivate", "activate"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            return queryset.filter(pk=UUID(term.rpartition(":")[2])), False
+        except ValueError:
+            return queryset.filter(user__in=_people_called(term)), False
+
+    @admin.action(description="Deactivate: nothing more is sent there", permissions=["change"])
+    def deactivate(self, request: HttpRequest, rows: QuerySet[Any]) -> None:
+        for row in rows.filter(is_active=True):
+            with transaction.atomic():
+                places.deactivate([str(row)], BY_HAND)
+                self.log_change(request, row, "Deactivated")
+
+    @admin.action(description="Activate", permissions=["change"])
+    def activate(self, request: HttpRequest, rows: QuerySet[Any]) -> None:
+        for row in rows.filter(is_active=False):
+            row.is_active, row.deactivated_at, row.deactivated_reason = True, None, ""
+            row.save(update_fields=["is_active", "deactivated_at", "deactivated_reason"])
+            self.log_change(request, row, "Activated")
+
+
+BY_HAND = "by_hand"  # why somebody's place is not active
+
+
+def _people_called(term: str) -> list[int]:
+    """The people with this id or external id, within every organization: the index begins with it."""
+    everywhere = list(Organization.objects.values_list("pk", flat=True))
+    named = User.objects.filter(organization_id__in=everywhere, external_id=term)
+    found = list(named.values_list("pk", flat=True))
+    return [*found, int(term)] if term.isascii() and term.isdecimal() and len(term) < 19 else found
+
+
+_STATE = ["is_active", "deactivated_at", "deactivated_reason", "created_at"]
+
+
+@admin.register(Device)
+class DeviceAdmin(PlaceAdmin):
+    fields = ["id", "user", "kind", "name", "shown", *_STATE, "updated_at"]
+
+    @admin.display(description="token")
+    def shown(self, row: Device) -> str:
+        return place_rules.masked(row.kind, row.token)
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(PlaceAdmin):
+    fields = ["id", "user", "kind", "shown", *_STATE]
+
+    @admin.display(description="address")
+    def shown(self, row: Endpoint) -> str:
+        return endpoints.shown(row)

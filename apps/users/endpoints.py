@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from apps.users import people, places, signing
+from apps.users import people, place_rules, places, signing
 from apps.users.models import Endpoint
 from apps.users.place_schemas import EndpointInput
 from project import clock, db, ids, sealing
@@ -82,3 +82,11 @@ def remove(organization_id: int, id: UUID) -> bool:
     """Forget the endpoint, its address and its secrets; False if there is none."""
     deleted, _ = Endpoint.objects.filter(pk=id, organization=organization_id).delete()
     return deleted > 0
+
+
+def shown(row: Endpoint) -> str:
+    """The endpoint's address, cut off; where it was sealed with a key we no longer have, nothing of it."""
+    try:
+        return place_rules.masked(row.kind, sealing.unseal(row.address))
+    except sealing.CannotOpen:
+        return "…"

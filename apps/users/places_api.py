@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.users import devices, endpoints, people, place_rules
+from apps.users import devices, endpoints, people
 from apps.users.api import active_person
 from apps.users.authentication import (
     ApiKeyAuthentication,
@@ -32,7 +32,7 @@ from apps.users.place_schemas import (
     OwnerFilters,
     SecretOutput,
 )
-from project import paging, sealing
+from project import paging
 from project.api import PROBLEMS, body_of, field_error
 from project.paging import NoFilters, filters_of
 
@@ -228,12 +228,4 @@ def _device(row: Device) -> dict[str, Any]:
 
 def _endpoint(row: Endpoint) -> dict[str, Any]:
     """`EndpointOutput`."""
-    return _place(row) | {"address": shown(row)}
-
-
-def shown(row: Endpoint) -> str:
-    """The endpoint's address, cut off; where it was sealed with a key we no longer have, nothing of it."""
-    try:
-        return place_rules.masked(row.kind, sealing.unseal(row.address))
-    except sealing.CannotOpen:
-        return "…"
+    return _place(row) | {"address": endpoints.shown(row)}

@@ -6,14 +6,17 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from apps.users.admin import UserAdmin
 from apps.users.authentication import find_key
-from apps.users.models import ApiKey, Organization, Scope, ServiceClient, User
+from apps.users.models import ApiKey, Device, Endpoint, Organization, Scope, ServiceClient, User
+from apps.users.places import destinations
 from tests.api_helpers import make_key, make_service
+from tests.support import places, rows
 
 pytestmark = pytest.mark.django_db
 PERSON = {
@@ -336,3 +339,70 @@ def test_every_searched_field_is_a_field_of_a_person() -> None:
     assert {field.split("__")[0] for field in UserAdmin.search_fields} <= {
         field.name for field in User._meta.get_fields()
     }
+
+
+# --- Devices and endpoints -------------------------------------------------------------------------------
+
+
+def place_of(kind: str) -> Device | Endpoint:
+    (ada,) = rows.people(external_id="ada")
+    if kind == "device":
+        return places.device(ada, token="secret-token-of-a-phone", name="Phone")
+    return places.endpoint(ada, "slack_webhook", "https://hooks.example.com/services/secret-part")
+
+
+def act(browser: Client, kind: str, action: str, place: Device | Endpoint) -> None:
+    sent = {"action": action, "_selected_action": [str(place.pk)]}
+    assert browser.post(f"/admin/users/{kind}/", sent).status_code == 302
+    place.refresh_from_db()
+
+
+@pytest.mark.parametrize(("kind", "seen"), [("device", "secr…"), ("endpoint", "https://hooks.example.com/…")])
+def test_a_place_is_shown_without_what_leads_there(browser: Client, kind: str, seen: str) -> None:
+    place = place_of(kind)
+    for path in ("", f"{place.pk}/change/", f"{place.pk}/delete/", f"{place.pk}/history/"):
+        page = browser.get(f"/admin/users/{kind}/{path}")
+        assert page.status_code == 200
+        for secret in (b"secret-", place.digest.encode()):
+            assert secret not in page.content
+        if not path or "change" in path:
+            assert seen in text_of(page)
+    assert browser.get(f"/admin/users/{kind}/add/").status_code == 403
+
+
+@pytest.mark.parametrize("kind", ["device", "endpoint"])
+def test_a_place_is_switched_off_and_on(browser: Client, kind: str) -> None:
+    place = place_of(kind)
+    act(browser, kind, "deactivate", place)
+    assert (place.is_active, place.deactivated_reason) == (False, "by_hand") and place.deactivated_at
+    assert destinations([str(place)]) == {}
+    act(browser, kind, "activate", place)
+    assert (place.is_active, place.deactivated_reason, place.deactivated_at) == (True, "", None)
+    assert destinations([str(place)])
+    assert LogEntry.objects.filter(object_id=str(place.pk)).count() == 2
+
+
+@pytest.mark.parametrize("kind", ["device", "endpoint"])
+def test_a_page_changes_nothing_of_a_place(browser: Client, kind: str) -> None:
+    place = place_of(kind)
+    browser.post(f"/admin/users/{kind}/{place.pk}/change/", {"kind": "x", "user": "1", "is_active": ""})
+    before = {**vars(place)}
+    place.refresh_from_db()
+    names = ("kind", "user_id", "is_active", "digest")
+    assert [vars(place)[name] for name in names] == [before[name] for name in names]
+
+
+@pytest.mark.parametrize("kind", ["device", "endpoint"])
+def test_a_place_is_found_by_its_address_and_by_its_person(browser: Client, kind: str) -> None:
+    place = place_of(kind)
+    for term in (str(place), str(place.pk), "ada", str(place.user_id), f" {place} "):
+        assert str(place) in text_of(browser.get(f"/admin/users/{kind}/", {"q": term})), term
+    for term in ("ad", "0", "fcm:x", "9" * 30):
+        assert str(place) not in text_of(browser.get(f"/admin/users/{kind}/", {"q": term})), term
+
+
+@pytest.mark.parametrize("kind", ["device", "endpoint"])
+def test_a_place_can_be_forgotten(browser: Client, kind: str) -> None:
+    place = place_of(kind)
+    assert browser.post(f"/admin/users/{kind}/{place.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert not type(place).objects.exists()
