@@ -6,6 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    """New tables only: older code does not see them."""
 
     dependencies = [
         ('users', '0001_initial'),
