@@ -17,13 +17,13 @@ class CannotOpen(Exception):
 
 def seal(text: str) -> str:
     """Encrypt, with the first of our keys."""
-    return _box(tuple(settings.ENCRYPTION_KEYS), settings.SECRET_KEY).encrypt(text.encode()).decode()
+    return _ours().encrypt(text.encode()).decode()
 
 
 def unseal(sealed: str) -> str:
     """What was sealed with any of our keys. Raises CannotOpen."""
     try:
-        return _box(tuple(settings.ENCRYPTION_KEYS), settings.SECRET_KEY).decrypt(sealed.encode()).decode()
+        return _ours().decrypt(sealed.encode()).decode()
     except InvalidToken:
         raise CannotOpen from None
 
@@ -31,14 +31,19 @@ def unseal(sealed: str) -> str:
 def resealed(sealed: str) -> str:
     """The same secret under the first of our keys. Raises CannotOpen."""
     try:
-        return _box(tuple(settings.ENCRYPTION_KEYS), settings.SECRET_KEY).rotate(sealed.encode()).decode()
+        return _ours().rotate(sealed.encode()).decode()
     except InvalidToken:
         raise CannotOpen from None
 
 
+def _ours() -> MultiFernet:
+    return _box(tuple(settings.ENCRYPTION_KEYS), (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
+
+
 @cache
-def _box(keys: tuple[str, ...], secret_key: str) -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in keys or (_derived(secret_key),)])
+def _box(keys: tuple[str, ...], secret_keys: tuple[str, ...]) -> MultiFernet:
+    """The derived keys stay behind the given ones: what was sealed before there were any can be opened."""
+    return MultiFernet([Fernet(key) for key in (*keys, *map(_derived, secret_keys))])
 
 
 def _derived(secret_key: str) -> str:

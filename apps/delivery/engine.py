@@ -7,7 +7,7 @@ import logging
 import queue
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -30,6 +30,7 @@ from project import db, ids, loop, queues
 logger = logging.getLogger(__name__)
 
 _URGENT = (".critical", ".high")
+LOCKED_WAIT = 60.0  # seconds until it is looked whether somebody has mended the keys
 GATHER_SECONDS = 0.05  # outcomes that come within this of the first are settled together
 
 
@@ -140,14 +141,16 @@ class _End:
 
 
 def _compose(claim: Claim) -> tuple[dict[UUID, Message], list[Settled]]:
-    """A message per target; and what could not be rendered, or has lost its device or endpoint."""
+    """A message per target; and what could not be rendered, or leads nowhere."""
     messages: dict[UUID, Message] = {}
     ended = []
     leads = _destinations(claim)
     for target, parts in contents.for_targets(claim.targets, claim.channel):
-        leads_to = leads.get(target.address) if leads is not None else Destination(target.address)
-        if leads_to is None:
+        if target.address not in leads:
             ended.append(Settled(target.id, Status.SKIPPED, Reason.GONE.value, None, target.attempts))
+        elif (leads_to := leads[target.address]) is None:
+            later = claim.now + timedelta(seconds=LOCKED_WAIT)
+            ended.append(Settled(target.id, Status.RETRYING, Reason.LOCKED.value, later, target.attempts))
         elif parts is None:
             ended.append(_dead(target, Reason.RENDERING))
         else:
@@ -155,11 +158,12 @@ def _compose(claim: Claim) -> tuple[dict[UUID, Message], list[Settled]]:
     return messages, ended
 
 
-def _destinations(claim: Claim) -> dict[str, Destination] | None:
-    """Where the addresses of devices and endpoints lead; None in a channel that has neither."""
-    if claim.channel not in places.CHANNELS:
-        return None
-    return places.destinations({target.address for target in claim.targets})
+def _destinations(claim: Claim) -> dict[str, Destination | None]:
+    """Where the targets' addresses lead: those of devices and endpoints elsewhere, others where they say."""
+    addresses = {target.address for target in claim.targets}
+    if claim.channel in places.CHANNELS:
+        return places.destinations(addresses)
+    return {address: Destination(address) for address in addresses}
 
 
 def _message(claim: Claim, target: Claimed, parts: Rendered, leads_to: Destination) -> Message:

@@ -59,6 +59,7 @@ class Reason(models.TextChoices):
     UNKNOWN_OUTCOME = "unknown_outcome", "it may have been sent; repeating it is a person's decision"
     RENDERING = "rendering", "the template could not be rendered"
     NO_PROVIDER = "no_provider", "no provider is configured for this channel"
+    LOCKED = "locked", "waits: the endpoint was sealed with a key that is not in ENCRYPTION_KEYS"
     RATE_LIMITED = "rate_limited", "waits: the providers' limits are used up for the moment"
     PROVIDER_DOWN = "provider_down", "waits: every provider that could take it fails or is drained"
     BOUNCED = "bounced", "the provider reported that it never arrived"

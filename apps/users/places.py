@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from operator import itemgetter
 from typing import NamedTuple
 from uuid import UUID
@@ -93,22 +94,29 @@ CROSS JOIN LATERAL (
 """
 
 
-def destinations(addresses: Collection[str]) -> dict[str, Destination]:
+def destinations(addresses: Collection[str]) -> dict[str, Destination | None]:
     """Where these addresses lead now: one statement for devices, one for endpoints.
 
-    What is not among them is gone: deactivated, removed, or in other hands. Raises CannotOpen if one was
-    sealed with a key that is no longer among ours: that is for an operator to mend, and nothing is gone.
+    What is not among them is gone: deactivated, removed, or in other hands. None: it was sealed with a key
+    that is no longer among ours, which is for an operator to mend, and nothing is gone.
     """
     devices, endpoints = _split(addresses)
-    found: dict[str, Destination] = {}
+    found: dict[str, Destination | None] = {}
     if devices:
         for kind, id, token in db.rows(_TOKENS, [devices]):
             found[f"{kind}:{id}"] = Destination(token)
     if endpoints:
         for kind, id, address, secrets, now in db.rows(_URLS, [endpoints]):
-            texts = tuple(secret.text for secret in signing.opened(secrets, now))
-            found[f"{kind}:{id}"] = Destination(sealing.unseal(address), texts)
+            found[f"{kind}:{id}"] = _opened(address, secrets, now)
     return {address: found[address] for address in addresses if address in found}
+
+
+def _opened(address: str, secrets: str, now: datetime) -> Destination | None:
+    try:
+        texts = tuple(secret.text for secret in signing.opened(secrets, now))
+        return Destination(sealing.unseal(address), texts)
+    except sealing.CannotOpen:
+        return None
 
 
 # Locked in the order of their ids, whoever deactivates.

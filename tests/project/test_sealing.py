@@ -32,3 +32,20 @@ def test_what_was_not_sealed_is_told(sealed: str) -> None:
     for function in (sealing.unseal, sealing.resealed):
         with pytest.raises(sealing.CannotOpen):
             function(sealed)
+
+
+def test_the_first_key_that_is_set_does_not_lock_out_what_was_sealed_before(settings) -> None:
+    settings.ENCRYPTION_KEYS = []
+    sealed = sealing.seal("a")
+    settings.ENCRYPTION_KEYS = [NEW]
+    assert sealing.unseal(sealed) == "a" and sealing.resealed(sealed) != sealed
+
+
+def test_nor_does_a_new_secret_key(settings) -> None:
+    settings.ENCRYPTION_KEYS, settings.SECRET_KEY = [], "the one before"
+    sealed = sealing.seal("a")
+    settings.SECRET_KEY = "the next one"
+    with pytest.raises(sealing.CannotOpen):
+        sealing.unseal(sealed)
+    settings.SECRET_KEY_FALLBACKS = ["the one before"]
+    assert sealing.unseal(sealed) == "a"
