@@ -36,8 +36,22 @@ def resealed(sealed: str) -> str:
         raise CannotOpen from None
 
 
+def is_current(sealed: str) -> bool:
+    """Whether the first of our keys has sealed it."""
+    keys, secret_keys = _keys()
+    try:
+        (_box(keys[:1], ()) if keys else _box((), secret_keys[:1])).decrypt(sealed.encode())
+    except InvalidToken:
+        return False
+    return True
+
+
 def _ours() -> MultiFernet:
-    return _box(tuple(settings.ENCRYPTION_KEYS), (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
+    return _box(*_keys())
+
+
+def _keys() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(settings.ENCRYPTION_KEYS), (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
 
 
 @cache

@@ -32,7 +32,7 @@ T = TypeVar("T")
 REPEATS_UNKNOWN = frozenset({"webhook", "chat", "push"})
 KNOWN_FOR = 1.0  # seconds
 _WINDOWS = {"per_second": 1, "per_minute": 60, "per_hour": 3_600, "per_day": 86_400}
-_ENVIRONMENT = "env:"
+ENVIRONMENT = "env:"  # begins what is kept of a secret that the environment has
 
 
 class CannotBuild(Exception):
@@ -214,7 +214,7 @@ def _constructed(kind: type[T], arguments: Mapping[str, Any]) -> T:
         raise CannotBuild(f"{', '.join(missing)} missing.")
     try:
         return kind(**arguments)
-    except (TypeError, ValueError) as error:  # whose text may repeat a value
+    except Exception as error:  # of whatever library; its text may repeat a value
         raise CannotBuild(f"Its arguments are not accepted ({type(error).__name__}).") from error
 
 
@@ -231,8 +231,8 @@ def _arguments(account: Account) -> dict[str, Any]:
 
 
 def _opened(name: str, kept: str) -> str:
-    if kept.startswith(_ENVIRONMENT):
-        variable = kept.removeprefix(_ENVIRONMENT)
+    if kept.startswith(ENVIRONMENT):
+        variable = kept.removeprefix(ENVIRONMENT)
         if variable not in os.environ:
             raise CannotBuild(f"{name}: {variable} is not in the environment.")
         return os.environ[variable]
@@ -258,14 +258,18 @@ def receiver_of(name: str) -> Receiver | None:
     return receiver
 
 
+def build_receiver(account: Account) -> Receiver | None:
+    """A new receiver; None if the adapter reports nothing. Raises CannotBuild."""
+    if account.adapter not in registry.RECEIVERS:
+        return None
+    kind = registry.receiver_class(account.adapter)
+    names = arguments_of(kind)
+    return _constructed(kind, {name: value for name, value in _arguments(account).items() if name in names})
+
+
 def _built_receiver(account: Account) -> Receiver | None:
     try:
-        kind = registry.receiver_class(account.adapter)
-        names = arguments_of(kind)
-        arguments = {name: value for name, value in _arguments(account).items() if name in names}
-        return _constructed(kind, arguments)
-    except KeyError:  # it reports nothing
-        return None
+        return build_receiver(account)
     except CannotBuild as error:
         logger.warning("receiver not built", extra={"provider": account.name, "error": str(error)})
         return None

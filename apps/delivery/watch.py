@@ -94,3 +94,15 @@ def begin_probe(account: Account) -> bool:
 def end_probe(name: str) -> None:
     """There was no message to try it with."""
     db.execute("UPDATE delivery_providerhealth SET probe_until = NULL WHERE provider = %s", [name])
+
+
+_RESET = """
+UPDATE delivery_providerhealth
+SET factor = 100, failures = 0, open_seconds = 0, open_until = NULL, probe_until = NULL, stepped_at = NULL
+WHERE provider = %s AND (factor <> 100 OR failures > 0 OR open_seconds > 0)
+"""
+
+
+def reset(name: str) -> bool:
+    """Forget what went wrong: its breaker is closed and its share whole. Whether there was anything."""
+    return db.execute(_RESET, [name]) == 1

@@ -9,9 +9,12 @@ from django.db import connection
 from apps.delivery import claims, providers
 from apps.delivery.providers import Account
 from apps.integrations import registry
+from apps.integrations.contract import Accepted
 from project import queues
 from tests.support.adapters import Script, Scripted, accepting
 from tests.support.receivers import KEY, ScriptedReceiver
+from tests.support.vendor import KEY as VENDOR
+from tests.support.vendor import Vendor, VendorReceiver
 
 Install = Callable[..., Scripted]
 
@@ -86,3 +89,14 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     heard: list[str] = []
     monkeypatch.setattr(queues, "ring", lambda *lanes: heard.extend(sorted(lanes)))
     return heard
+
+
+@pytest.fixture
+def vendor(monkeypatch: pytest.MonkeyPatch) -> type[Vendor]:
+    """An adapter of SMS that takes a secret token and a sender, with a receiver."""
+    monkeypatch.setitem(registry.ADAPTERS, VENDOR, f"{Vendor.__module__}.{Vendor.__name__}")
+    monkeypatch.setitem(registry.RECEIVERS, VENDOR, f"{VendorReceiver.__module__}.{VendorReceiver.__name__}")
+    monkeypatch.setattr(Vendor, "sent", [])
+    monkeypatch.setattr(Vendor, "closed", 0)
+    monkeypatch.setattr(Vendor, "answer", Accepted("id-1"))
+    return Vendor

@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 from django.test import Client
 
-from apps.delivery import admin, receipts
+from apps.delivery import receipts
+from apps.delivery.admin import receipts as admin
 from apps.integrations.contract import ReceiptEvent, ReceiptKind
 from apps.notifications.models import NotificationTarget
 from apps.notifications.statuses import Status

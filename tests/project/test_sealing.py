@@ -49,3 +49,14 @@ def test_nor_does_a_new_secret_key(settings) -> None:
         sealing.unseal(sealed)
     settings.SECRET_KEY_FALLBACKS = ["the one before"]
     assert sealing.unseal(sealed) == "a"
+
+
+def test_what_the_first_key_has_sealed_is_known(settings) -> None:
+    settings.ENCRYPTION_KEYS = []
+    derived = sealing.seal("a")
+    assert sealing.is_current(derived)
+    settings.ENCRYPTION_KEYS = [OLD]
+    old = sealing.seal("a")
+    settings.ENCRYPTION_KEYS = [NEW, OLD]
+    assert sealing.is_current(sealing.resealed(old))
+    assert not any(sealing.is_current(sealed) for sealed in (old, derived, "", "grüße"))
