@@ -100,8 +100,7 @@ class ProviderAdmin(BaseAdmin):
             return super().add_view(request, form_url, extra_context)
         if not self.has_add_permission(request):
             raise PermissionDenied
-        adapters = sorted((registry.adapter_class(key).channel, key) for key in registry.ADAPTERS)
-        return self._page(request, "adapters", "Add a provider", adapters=adapters)
+        return self._page(request, "adapters", "Add a provider", adapters=sorted(registry.ADAPTERS))
 
     def change_view(
         self,
