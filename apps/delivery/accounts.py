@@ -260,8 +260,10 @@ def reseal_credentials(limit: int) -> int:
     """
     done = 0
     for id, old in Provider.objects.order_by("id").values_list("id", "credentials"):
+        if done >= limit:
+            break
         new = {name: _resealed(kept) for name, kept in old.items()}
-        if new != old and done < limit:  # unless somebody has changed them meanwhile
+        if new != old:  # unless somebody has changed them meanwhile
             done += Provider.objects.filter(id=id, credentials=old).update(credentials=new)
     return done
 
