@@ -268,6 +268,19 @@ def reseal_credentials(limit: int) -> int:
     return done
 
 
+def locked_credentials() -> int:
+    """How many providers have a secret that none of our keys opens."""
+    every = Provider.objects.values_list("credentials", flat=True)
+    return sum(any(_is_locked(kept) for kept in credentials.values()) for credentials in every)
+
+
+def _is_locked(kept: str) -> bool:
+    try:
+        return not kept.startswith(ENVIRONMENT) and not sealing.unseal(kept)
+    except sealing.CannotOpen:
+        return True
+
+
 def _resealed(kept: str) -> str:
     if kept.startswith(ENVIRONMENT) or sealing.is_current(kept):
         return kept

@@ -1,9 +1,9 @@
 """The plan's peak: 100 million deliveries a day, at 5,787 deliveries/s for a minute, by large audiences.
 
 Each four seconds an audience per channel goes through the intake service: 50 parts e-mail, 30 push (each
-person has one device), 15 SMS, 5 in-app. Workers of all groups run as in production. `sustained_per_s` is what
-was offered if the backlog (accepted and not settled, looked at each second) did not grow, and else what was
-settled. The floor is the same mix by bare SQL, as fast as it goes.
+person has one device), 15 SMS, 5 in-app. Workers of all groups run as in production. `sustained_per_s` is
+what was offered if the backlog (accepted and not settled, looked at each second) did not grow, and else what
+was settled. The floor is the same mix by bare SQL, as fast as it goes.
 """
 
 from __future__ import annotations

@@ -9,9 +9,11 @@ import pytest
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 
+from apps.delivery.management.commands import reseal
+from apps.delivery.models import Provider
 from apps.users import places
-from apps.users.management.commands import reseal
 from apps.users.models import Endpoint
+from project import sealing
 from tests.support import rows
 from tests.support.database import capture
 from tests.support.places import endpoint
@@ -67,3 +69,21 @@ def test_batches_are_of_some_rows_each(monkeypatch: pytest.MonkeyPatch) -> None:
         run()
     reads = [sql for sql in statements if "FOR NO KEY UPDATE" in sql]
     assert len(reads) == 3 and all("LIMIT 2" in sql for sql in reads)
+
+
+def test_the_credentials_of_providers_too(settings: Any) -> None:
+    made = Provider.objects.create(
+        name="a", adapter="x", channel="email", credentials={"key": sealing.seal("k"), "other": "env:K"}
+    )
+    settings.ENCRYPTION_KEYS = [NEW, OLD]
+    assert "delivery.Provider.credentials: 1 rows resealed" in run()
+    settings.ENCRYPTION_KEYS = [NEW]
+    made.refresh_from_db()
+    assert sealing.unseal(made.credentials["key"]) == "k" and made.credentials["other"] == "env:K"
+
+
+def test_a_provider_that_cannot_be_opened_is_told_of(settings: Any) -> None:
+    Provider.objects.create(name="a", adapter="x", channel="email", credentials={"key": sealing.seal("k")})
+    settings.ENCRYPTION_KEYS = [NEW]
+    with pytest.raises(CommandError, match="1 were sealed"):
+        run()

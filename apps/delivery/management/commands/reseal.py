@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.db.models import Model
 
+from apps.delivery import accounts
 from project import sealing
 
 # Every sealed column there is; an empty one has nothing in it.
@@ -34,8 +35,19 @@ class Command(BaseCommand):
             for key in left[:20]:
                 self.stderr.write(f"  {label} {key}")
             closed += len(left)
+        self.stdout.write(f"delivery.Provider.credentials: {_credentials()} rows resealed")
+        closed += (locked := accounts.locked_credentials())
+        if locked:
+            self.stderr.write(f"  {locked} providers cannot be opened")
         if closed:
             raise CommandError(f"{closed} were sealed with a key that is not among ENCRYPTION_KEYS.")
+
+
+def _credentials() -> int:
+    total = 0
+    while done := accounts.reseal_credentials(BATCH):
+        total += done
+    return total
 
 
 def reseal(model: type[Model], field: str) -> tuple[int, list[Any]]:
