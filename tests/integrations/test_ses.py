@@ -6,6 +6,8 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.errors import MessageError
+from email.header import decode_header, make_header
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +233,9 @@ class TestSes(AdapterContract):
         await adapter.close()
         assert isinstance(outcomes[0], Accepted)
         sent = orjson.loads(running.seen[0].body)
-        assert sent["FromEmailAddress"] == "=?utf-8?b?R3LDtsOfZQ==?= <post@xn--bcher-kva.example>"
+        name, address = parseaddr(sent["FromEmailAddress"])
+        assert name.isascii() and str(make_header(decode_header(name))) == "Größe"
+        assert address == "post@xn--bcher-kva.example"
         assert sent["Destination"] == {"ToAddresses": ["a@xn--bcher-kva.example"]}
 
     @pytest.mark.parametrize(
