@@ -61,16 +61,16 @@ class Ended(NamedTuple):
 _RECORD = """
 INSERT INTO notifications_deliveryattempt AS a
     (id, target_id, number, provider, route, worker, started_at, finished_at, outcome, unknown_at, code,
-     provider_message_id, cost)
+     provider_message_id, cost, answer)
 SELECT id, target_id, number, %s, %s, %s, started_at, CASE WHEN seen THEN carillon_now() END,
        outcome, CASE WHEN outcome = 'unknown' THEN carillon_now() END, code, message_id,
-       CASE WHEN outcome = 'accepted' THEN cost END
+       CASE WHEN outcome = 'accepted' THEN cost END, answer
 FROM unnest(%b::uuid[], %b::uuid[], %b::smallint[], %b::timestamptz[], %b::boolean[], %b::text[], %b::text[],
-            %b::text[], %b::numeric[])
-     AS g(id, target_id, number, started_at, seen, outcome, code, message_id, cost)
+            %b::text[], %b::numeric[], %b::text[])
+     AS g(id, target_id, number, started_at, seen, outcome, code, message_id, cost, answer)
 ON CONFLICT (id) DO UPDATE
 SET outcome = excluded.outcome, code = excluded.code, finished_at = excluded.finished_at,
-    provider_message_id = excluded.provider_message_id, cost = excluded.cost
+    provider_message_id = excluded.provider_message_id, cost = excluded.cost, answer = excluded.answer
 WHERE a.outcome = 'unknown' AND excluded.outcome <> 'unknown'
 """
 
@@ -138,6 +138,7 @@ def _record(claim: Claim, ended: Sequence[Ended]) -> None:
             [db.text(getattr(outcome, "code", ""), 60) for outcome in outcomes],
             [db.text(getattr(outcome, "provider_message_id", ""), 200) for outcome in outcomes],
             [one.cost for one in ordered],
+            [db.text(getattr(outcome, "answer", ""), 500) for outcome in outcomes],
         ],
     )
 

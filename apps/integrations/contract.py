@@ -66,9 +66,14 @@ class PermanentFailure:
 
 @dataclass(frozen=True, slots=True)
 class UnknownOutcome:
-    """It may have been taken: the link broke, or a gateway gave up, after the request had left."""
+    """It may have been taken: the link broke, or a gateway gave up, after the request had left.
+
+    answer: what the vendor said, if it is not understood, without addresses and secrets
+    (`apps.integrations.http.redacted`).
+    """
 
     code: str
+    answer: str = field(default="", compare=False)
 
 
 Outcome = Accepted | TemporaryFailure | PermanentFailure | UnknownOutcome

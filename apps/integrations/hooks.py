@@ -26,9 +26,9 @@ BY_STATUS: dict[int, Outcome] = {
 }
 
 
-def by_status(status: int, headers: Mapping[str, str]) -> Outcome:
+def by_status(status: int, headers: Mapping[str, str], body: bytes = b"") -> Outcome:
     """The outcome of an answer that was not understood as an acceptance: the URL is the credential."""
-    return BY_STATUS.get(status) or http.by_status(status, headers)
+    return BY_STATUS.get(status) or http.by_status(status, headers, body)
 
 
 def reference(message: Message) -> dict[str, str]:

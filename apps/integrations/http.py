@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -44,7 +45,33 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def by_status(status: int, headers: Mapping[str, str]) -> Outcome:  # noqa: PLR0911 (one line per class of answer)
+LONGEST_ANSWER = 500  # characters that are kept of one that is not understood
+# What may be an address or a secret, in the order it is looked for.
+_PRIVATE = (
+    (re.compile(r"https?://\S+"), "[url]"),
+    (re.compile(r"[^\s@<>\"'=:,;]+@[^\s@<>\"',;]+"), "[address]"),
+    (re.compile(r"[A-Za-z0-9_./+=-]{20,}"), "[token]"),
+    (re.compile(r"\+?\d[\d ().-]{5,}\d"), "[number]"),
+)
+
+
+def redacted(answer: bytes | str) -> str:
+    """The beginning of an answer in one line, without what may be an address, a number or a secret."""
+    text = answer[: 4 * LONGEST_ANSWER]
+    line = " ".join((text.decode(errors="replace") if isinstance(text, bytes) else text).split())
+    for pattern, word in _PRIVATE:
+        line = pattern.sub(word, line)
+    return line[:LONGEST_ANSWER]
+
+
+def not_understood(answer: bytes | str) -> UnknownOutcome:
+    """The outcome of an answer that is neither an acceptance nor a refusal that we know."""
+    return UnknownOutcome("bad_answer", redacted(answer))
+
+
+def by_status(  # noqa: PLR0911 (one line per class of answer)
+    status: int, headers: Mapping[str, str], body: bytes = b""
+) -> Outcome:
     """The outcome of an answer that was not understood as an acceptance."""
     if status == 429:
         return TemporaryFailure("rate_limited", retry_after(headers))
@@ -55,11 +82,11 @@ def by_status(status: int, headers: Mapping[str, str]) -> Outcome:  # noqa: PLR0
     if status == 413:
         return PermanentFailure("too_large")
     if 200 <= status < 300:
-        return UnknownOutcome("bad_answer")
+        return not_understood(body)
     if status in (502, 504) or status >= 520:
         # A gateway gave up on the vendor, who may have taken it. 520 and up are Cloudflare's own:
         # https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
-        return UnknownOutcome("gateway")
+        return UnknownOutcome("gateway", redacted(body))
     if status >= 500:
         return TemporaryFailure("unavailable", retry_after(headers))
     # Redirects, 404, 405 …: the base URL is not the vendor's API.

@@ -152,6 +152,7 @@ class DeliveryAttempt(models.Model):
     code = models.CharField(max_length=60, blank=True)
     provider_message_id = models.CharField(max_length=200, blank=True)
     cost = models.DecimalField(max_digits=12, decimal_places=6, null=True)  # if accepted, and known
+    answer = models.CharField(max_length=500, blank=True, db_default="")  # one not understood, redacted
 
     def __str__(self) -> str:
         return f"{self.target_id} #{self.number}"

@@ -147,7 +147,8 @@ class AttemptOutput(BaseModel):
 
     `route`: why this provider. `unknown_at`: when it became unknown how it ended; it stays when a receipt
     tells later. `cost`: what the provider takes for it, a decimal in the currency of its account, if it
-    accepted the message and has a price here.
+    accepted the message and has a price here. `answer`: what the provider said, where that is not understood,
+    without what may be an address or a secret.
     """
 
     id: UUID
@@ -162,6 +163,7 @@ class AttemptOutput(BaseModel):
     code: str | None
     provider_message_id: str | None
     cost: str | None
+    answer: str | None
 
 
 class CancelCounts(BaseModel):
@@ -302,6 +304,7 @@ def attempt(row: DeliveryAttempt) -> dict[str, Any]:
         "code": row.code or None,
         "provider_message_id": row.provider_message_id or None,
         "cost": None if row.cost is None else f"{row.cost:f}",
+        "answer": row.answer or None,
     }
 
 

@@ -245,3 +245,11 @@ def state_of(pid: int) -> str:
     with other_connection() as other:
         ((state,),) = other.execute("SELECT state FROM pg_stat_activity WHERE pid = %s", [pid]).fetchall()
         return str(state)
+
+
+def test_an_answer_that_is_not_understood_is_kept_with_its_attempt(adapter) -> None:
+    adapter(always(UnknownOutcome("bad_answer", "<html>It works!</html>")))
+    (target,) = rows.queued()
+    engine.work(LANE)
+    (attempt,) = rows.attempts([target])
+    assert (attempt["outcome"], attempt["answer"]) == ("unknown", "<html>It works!</html>")

@@ -120,7 +120,7 @@ def _mailjet(error: dict[str, Any]) -> str:
 
 def answered(service: str, answer: requests.Response, status: AnymailStatus) -> Outcome:
     """The outcome of an answer; `status` is what the library read in it, if it could."""
-    general = by_status(answer.status_code, answer.headers)
+    general = by_status(answer.status_code, answer.headers, answer.content)
     success = 200 <= answer.status_code < 300
     if success and (message_id := _taken(status)):
         return Accepted(message_id)

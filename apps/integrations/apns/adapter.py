@@ -18,7 +18,7 @@ from apps.integrations.contract import (
     TemporaryFailure,
     UnknownOutcome,
 )
-from apps.integrations.http import MISCONFIGURED_WAIT, by_status, retry_after
+from apps.integrations.http import MISCONFIGURED_WAIT, by_status, not_understood, retry_after
 
 _GONE = PermanentFailure("unregistered", address_is_dead=True)
 _INVALID = PermanentFailure("invalid_address", address_is_dead=True)
@@ -106,7 +106,7 @@ class ApnsAdapter(OneAtATime):
             return answer
         if answer.status == 200:
             id = answer.headers.get("apns-id")
-            return Accepted(id) if id else UnknownOutcome("bad_answer")
+            return Accepted(id) if id else not_understood(answer.body)
         reason = _reason(answer.body)
         if reason == _EXPIRED:
             self._provider_token.expired(token)
@@ -127,7 +127,7 @@ def _prepared(message: Message) -> bytes | Outcome:
 
 
 def _outcome(answer: Answer, reason: str) -> Outcome:
-    general = by_status(answer.status, answer.headers)
+    general = by_status(answer.status, answer.headers, answer.body)
     if isinstance(general, UnknownOutcome):  # a gateway's answer, whatever its body says
         return general
     outcome = BY_REASON.get(reason, general)

@@ -15,12 +15,11 @@ from apps.integrations.contract import (
     Outcome,
     PermanentFailure,
     TemporaryFailure,
-    UnknownOutcome,
 )
 from apps.integrations.fcm import errors
 from apps.integrations.fcm.access import AccessToken
 from apps.integrations.fcm.encoding import TooLarge, encode
-from apps.integrations.http import MISCONFIGURED_WAIT, by_exception
+from apps.integrations.http import MISCONFIGURED_WAIT, by_exception, not_understood
 from apps.integrations.session import Answer, Session
 
 
@@ -109,7 +108,7 @@ def _accepted(body: bytes) -> Outcome:
         name = orjson.loads(body)["name"]
     except (ValueError, TypeError, KeyError):
         name = ""
-    return Accepted(name) if name and isinstance(name, str) else UnknownOutcome("bad_answer")
+    return Accepted(name) if name and isinstance(name, str) else not_understood(body)
 
 
 def _without_token(error: Exception) -> Outcome:

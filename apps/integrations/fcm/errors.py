@@ -41,7 +41,7 @@ class Error:
 
 def outcome(answer: Answer) -> Outcome:
     """The outcome of an answer that is no acceptance."""
-    general = by_status(answer.status, answer.headers)
+    general = by_status(answer.status, answer.headers, answer.body)
     if isinstance(general, UnknownOutcome):  # a gateway's answer, whatever its body says
         return general
     error = read(answer.body)

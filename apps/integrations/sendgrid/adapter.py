@@ -111,7 +111,7 @@ def _outcome(answer: Answer, fields: list[str]) -> Outcome:
     for pattern, outcome in BY_FIELD:
         if any(re.match(pattern, field) for field in fields):
             return outcome
-    return by_status(answer.status, answer.headers)
+    return by_status(answer.status, answer.headers, answer.body)
 
 
 def _fields(body: bytes) -> list[str]:

@@ -16,7 +16,7 @@ from apps.integrations.contract import (
     TemporaryFailure,
     UnknownOutcome,
 )
-from apps.integrations.http import MISCONFIGURED_WAIT, by_exception, by_status, retry_after
+from apps.integrations.http import MISCONFIGURED_WAIT, by_exception, by_status, not_understood, retry_after
 from apps.integrations.session import Answer, Session
 from apps.integrations.slack.text import body_of
 
@@ -119,13 +119,13 @@ class SlackAdapter(OneAtATime):
 
 def _outcome(answer: Answer) -> Outcome:
     if answer.status != 200:
-        return by_status(answer.status, answer.headers)
+        return by_status(answer.status, answer.headers, answer.body)
     said = _json(answer.body)
     if said.get("ok") is True:
         return Accepted(f"{said.get('channel', '')}:{said.get('ts', '')}")
     error = said.get("error")
     if not isinstance(error, str):
-        return UnknownOutcome("bad_answer")
+        return not_understood(answer.body)
     outcome = BY_ERROR.get(error, _REJECTED)
     wait = retry_after(answer.headers)
     if isinstance(outcome, TemporaryFailure) and wait is not None:

@@ -12,7 +12,7 @@ from apps.integrations.contract import (
     UnknownOutcome,
 )
 from apps.integrations.hooks import DEAD, Hooks, by_status
-from apps.integrations.http import retry_after
+from apps.integrations.http import not_understood, retry_after
 from apps.integrations.session import Answer
 from apps.integrations.slack.text import body_of
 
@@ -78,8 +78,8 @@ class SlackWebhookAdapter(OneAtATime):
 def _outcome(answer: Answer) -> Outcome:
     word = answer.body[:100].decode(errors="replace").strip()
     if answer.status == 200:
-        return Accepted() if word == "ok" else UnknownOutcome("bad_answer")
-    general = by_status(answer.status, answer.headers)
+        return Accepted() if word == "ok" else not_understood(answer.body)
+    general = by_status(answer.status, answer.headers, answer.body)
     if isinstance(general, UnknownOutcome):  # a gateway's answer, whatever its body says
         return general
     outcome = BY_WORD.get(word, general)

@@ -19,7 +19,7 @@ from apps.integrations.contract import (
     TemporaryFailure,
     UnknownOutcome,
 )
-from apps.integrations.http import MISCONFIGURED_WAIT
+from apps.integrations.http import MISCONFIGURED_WAIT, not_understood
 from apps.integrations.mail import in_ascii, recipient
 from apps.integrations.smtp.mail import compose
 from apps.integrations.smtp.transport import Envelope, Refused, Transport
@@ -136,14 +136,14 @@ class SmtpAdapter(OneAtATime):
         except Refused as refusal:
             reply = str(refusal)
             matching = (outcome for pattern, outcome in BY_REPLY if re.match(pattern, reply))
-            return next(matching, None) or _broken(envelope, "bad_answer")
+            return next(matching, None) or _broken(envelope, not_understood(reply))
         except Exception:  # GivenUp, OSError, whatever smtplib makes of a broken conversation
             return _broken(envelope)
 
 
-def _broken(envelope: Envelope, why: str = "") -> Outcome:
+def _broken(envelope: Envelope, answered: Outcome | None = None) -> Outcome:
     """Before its content left, a message was not taken; afterwards nobody knows."""
     if not envelope.left:
         return TemporaryFailure("unreachable")
     late = time.monotonic() >= envelope.deadline
-    return UnknownOutcome(why or ("timeout" if late else "disconnected"))
+    return answered or UnknownOutcome("timeout" if late else "disconnected")

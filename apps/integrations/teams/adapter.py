@@ -19,6 +19,7 @@ from apps.integrations.contract import (
     UnknownOutcome,
 )
 from apps.integrations.hooks import DEAD, Hooks, by_status, reference
+from apps.integrations.http import not_understood
 from apps.integrations.session import Answer
 
 # Where triggers have their URLs: once .logic.azure.com, now .environment.api.powerplatform.com.
@@ -124,7 +125,7 @@ def _outcome(answer: Answer) -> Outcome:
         return Accepted(answer.headers.get(RUN, ""))
     if answer.status == 200:
         return _within(answer)
-    general = by_status(answer.status, answer.headers)
+    general = by_status(answer.status, answer.headers, answer.body)
     if isinstance(general, UnknownOutcome):  # a gateway's answer, whatever its body says
         return general
     said = _error(answer.body)
@@ -136,7 +137,7 @@ def _within(answer: Answer) -> Outcome:
     if found := WITHIN.search(answer.body):
         return by_status(int(found[1]), answer.headers)
     if answer.headers.get("Content-Type", "").startswith("text/html"):  # a page is no workflow's
-        return UnknownOutcome("bad_answer")
+        return not_understood(answer.body)
     return Accepted(answer.headers.get(RUN, ""))
 
 

@@ -14,8 +14,8 @@ from apps.integrations.contract import (
     TemporaryFailure,
     UnknownOutcome,
 )
-from apps.integrations.http import MISCONFIGURED_WAIT, by_exception, by_status, retry_after
-from apps.integrations.twilio.transport import Refused, Transport
+from apps.integrations.http import MISCONFIGURED_WAIT, by_exception, by_status, not_understood, retry_after
+from apps.integrations.twilio.transport import NotUnderstood, Refused, Transport
 
 _INVALID = PermanentFailure("invalid_address", address_is_dead=True)
 _SENDER = TemporaryFailure("misconfigured", MISCONFIGURED_WAIT)
@@ -90,20 +90,21 @@ class TwilioAdapter(OneAtATime):
         """See the contract."""
         optional = {"status_callback": self._callback_of(message)} if self._callback else {}
         try:
-            answer = await self._create(to=message.address, body=message.text, **self._sender, **optional)
+            created = await self._create(to=message.address, body=message.text, **self._sender, **optional)
         except Refused as refusal:
             return _outcome(refusal)
+        except NotUnderstood as answer:
+            return not_understood(answer.content)
         except Exception as error:
-            # bad_answer: what the SDK makes of a success that is not the vendor's JSON.
             return by_exception(error)
-        return Accepted(answer.sid) if answer.sid else UnknownOutcome("bad_answer")
+        return Accepted(created.sid)
 
     def _callback_of(self, message: Message) -> str:
         return f"{self._callback}target={message.target}&attempt={message.attempt}"
 
 
 def _outcome(refusal: Refused) -> Outcome:
-    general = by_status(refusal.status, refusal.headers)
+    general = by_status(refusal.status, refusal.headers, refusal.content)
     if isinstance(general, UnknownOutcome):  # a gateway's answer, whatever its body says
         return general
     outcome = BY_CODE.get(_code(refusal.content), general)

@@ -23,6 +23,14 @@ class Refused(Exception):
         self.status, self.headers, self.content = status, headers, content
 
 
+class NotUnderstood(Exception):
+    """A success that does not say which message it is of."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__("no sid")
+        self.content = content
+
+
 class Transport(AsyncHttpClient):  # type: ignore[misc]  # the SDK is untyped
     """Replaces the SDK's client, which opens a session of its own, has no base URL and logs each request."""
 
@@ -59,7 +67,7 @@ class Transport(AsyncHttpClient):  # type: ignore[misc]  # the SDK is untyped
             if answer.status >= 300:
                 raise Refused(answer.status, answer.headers, content)
             # Of the resource only the SID is wanted: the SDK spends as long on its dates as on the request.
-            return Response(answer.status, json.dumps({"sid": orjson.loads(content)["sid"]}), answer.headers)
+            return Response(answer.status, json.dumps({"sid": _sid(content)}), answer.headers)
 
     def _redirected(self, uri: str) -> URL:
         return URL(self._base_url + urlsplit(uri).path, encoded=True)
@@ -78,3 +86,13 @@ class Transport(AsyncHttpClient):  # type: ignore[misc]  # the SDK is untyped
         """Close the pooled connections."""
         if self._session is not None:
             await self._session.close()
+
+
+def _sid(content: bytes) -> str:
+    try:
+        sid: object = orjson.loads(content)["sid"]
+    except (ValueError, TypeError, KeyError):
+        sid = ""
+    if not sid or not isinstance(sid, str):
+        raise NotUnderstood(content)
+    return sid

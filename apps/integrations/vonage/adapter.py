@@ -140,7 +140,7 @@ def _outcome(answer: Answer) -> Outcome:
     fields = _object(answer.body)
     if 200 <= answer.status < 300 and isinstance(id := fields.get("message_uuid"), str) and id:
         return Accepted(id)
-    general = by_status(answer.status, answer.headers)
+    general = by_status(answer.status, answer.headers, answer.body)
     if not 400 <= answer.status < 500:
         return general
     outcome = next((BY_REASON[reason] for reason in _reasons(fields) if reason in BY_REASON), general)

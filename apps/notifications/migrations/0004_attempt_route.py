@@ -21,4 +21,9 @@ class Migration(migrations.Migration):
             name='route',
             field=models.CharField(blank=True, db_default='', max_length=60),
         ),
+        migrations.AddField(
+            model_name='deliveryattempt',
+            name='answer',
+            field=models.CharField(blank=True, db_default='', max_length=500),
+        ),
     ]
