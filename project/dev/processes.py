@@ -204,7 +204,7 @@ def simulated(port: int, smtp_port: int, public_url: str = "") -> dict[str, str]
     return {
         "SENDGRID_API_KEY": "SG.simulated.key",
         "SENDGRID_BASE_URL": f"http://127.0.0.1:{port}",
-        "SENDGRIDRECEIPT_KEY": RECEIPT_KEY,
+        "SENDGRID_RECEIPT_KEY": RECEIPT_KEY,
         "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
         "TWILIO_AUTH_TOKEN": "simulated",
         "TWILIO_SENDER": "+15005550006",
