@@ -115,6 +115,7 @@ def _entry(request: Request) -> Entry:
         "subject": alert.get("title", ""),
         "text": alert.get("body", ""),
         "html": "",
+        "key": headers.get("apns-collapse-id", ""),
     }
 
 

@@ -140,6 +140,7 @@ def _entry(body: Any, project: str) -> Entry:
         "subject": notification.get("title", ""),
         "text": notification.get("body", ""),
         "html": "",
+        "key": (message.get("android") or {}).get("collapse_key", ""),
     }
 
 

@@ -29,6 +29,7 @@ class Entry(TypedDict):
     text: str
     html: str
     service: NotRequired[str]  # of a provider that is several
+    key: NotRequired[str]  # by which a repetition is recognised, where the provider has such a thing
 
 
 class Ledger:

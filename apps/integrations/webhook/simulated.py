@@ -87,4 +87,5 @@ def _entry(request: web.BaseRequest, data: dict[str, Any]) -> Entry:
         "subject": str(data.get("subject", "")),
         "text": str(data.get("text", "")),
         "html": "",
+        "key": request.headers["webhook-id"],
     }

@@ -139,4 +139,5 @@ def _entry(request: web.BaseRequest, payload: Mapping[str, Any]) -> Entry:
         "subject": str(payload.get("title", "")),
         "text": str(payload.get("body", "")),
         "html": "",
+        "key": request.headers.get("Topic", ""),
     }
