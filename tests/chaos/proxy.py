@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import re
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from tests.chaos.wire import Http1, Wire
 
 CHUNK = 65_536
 LAST_WORDS = 0.05  # seconds in which what is on its way is still counted, before a connection is cut
-# Our reference is in each message of a request: once in SendGrid's JSON, once in Twilio's form.
-MESSAGE = re.compile(rb'attempt(?:%3D|=|")')
-_LONGEST = len(b"attempt%3D") - 1
 _HARD = struct.pack("ii", 1, 0)  # SO_LINGER: a close is a reset
 
 
@@ -32,11 +31,15 @@ class Condition:
 
 
 class Proxy:
-    """Listens on 127.0.0.1, on a port that stays its own also while it refuses."""
+    """Listens on 127.0.0.1, on a port that stays its own also while it refuses.
 
-    def __init__(self, upstream: int, *, chance: random.Random) -> None:
+    `wire` makes what counts the messages of a connection.
+    """
+
+    def __init__(self, upstream: int, *, chance: random.Random, wire: Callable[[], Wire] = Http1) -> None:
         self.upstream = upstream  # a port of this machine; may be changed
-        self.unanswered = 0  # messages in requests that ended without an answer
+        self._unanswered = 0  # on connections that have ended
+        self._wire = wire
         self._chance = chance
         self._conditions: dict[Condition, asyncio.Task[None] | None] = {}
         self._connections: set[_Connection] = set()
@@ -81,6 +84,11 @@ class Proxy:
             await self.start()
 
     @property
+    def unanswered(self) -> int:
+        """Messages that have no answer, or none in time."""
+        return self._unanswered + sum(one.wire.unanswered for one in self._connections)
+
+    @property
     def silent(self) -> bool:
         return any(one.silent for one in self._conditions)
 
@@ -102,26 +110,27 @@ class Proxy:
             await self._cut_all()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = _Connection(self, reader, writer)
+        connection = _Connection(self, self._wire(), reader, writer)
         self._connections.add(connection)
         try:
             await connection.run()
         finally:
             self._connections.discard(connection)
-            self.unanswered += connection.pending
+            self._unanswered += connection.wire.unanswered
 
 
 class _Connection:
     """A client's connection, and the one behind it."""
 
-    def __init__(self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.pending = 0  # messages asked and not answered
+    def __init__(
+        self, proxy: Proxy, wire: Wire, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.wire = wire
         self.lost = False  # some of its bytes vanished
         self._ends = False  # from here on nothing is passed on, only counted
         self._proxy = proxy
         self._reader, self._writer = reader, writer
         self._up: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
-        self._tail = b""
 
     async def run(self) -> None:
         """Pass on both ways until both sides have ended, or one in the middle of something."""
@@ -151,10 +160,10 @@ class _Connection:
 
     async def _ask(self) -> None:
         while data := await self._reader.read(CHUNK):
-            self._count(data)
+            self.wire.asked(data)
             _, up = await self._up
             await self._pass(data, up)
-        if self.pending:
+        if self.wire.pending:
             raise ConnectionAbortedError("the client has left without its answer")
         await self._end((await self._up)[1])
 
@@ -162,14 +171,8 @@ class _Connection:
         up, _ = await self._up
         while data := await up.read(CHUNK):
             if await self._pass(data, self._writer):
-                self.pending = 0
+                self.wire.answered(data)
         await self._end(self._writer)
-
-    def _count(self, data: bytes) -> None:
-        """Count the messages, also one whose mark is split between two reads."""
-        seen = self._tail + data
-        self.pending += len(MESSAGE.findall(seen)) - len(MESSAGE.findall(self._tail))
-        self._tail = seen[-_LONGEST:]
 
     async def _pass(self, data: bytes, to: asyncio.StreamWriter) -> bool:
         """Pass on; whether it was."""

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.chaos.proxy import Condition, Proxy
+from tests.chaos.wire import Http1, Wire
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 ASKED = b'{"attempt":"1"} {"attempt":"2"}'
@@ -19,10 +20,11 @@ ASKED = b'{"attempt":"1"} {"attempt":"2"}'
 @asynccontextmanager
 async def proxied(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    wire: Callable[[], Wire] = Http1,
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of a server of the test."""
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    proxy = Proxy(server.sockets[0].getsockname()[1], chance=random.Random(1))
+    proxy = Proxy(server.sockets[0].getsockname()[1], chance=random.Random(1), wire=wire)
     await proxy.start()
     try:
         yield proxy
