@@ -15,6 +15,7 @@ import time
 
 from tests.chaos import plan
 from tests.chaos.plan import PROFILES
+from tests.chaos.stage import Stage, stage
 
 
 def main(argv: list[str]) -> int:
@@ -48,18 +49,17 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 def _run(options: argparse.Namespace) -> int:
     from tests.chaos import checks, evidence, report, simulator
-    from tests.chaos.stage import stage
 
     began = time.monotonic()
     rounds = plan.make(options.seed, options.faults, options.profile)
     chance = random.Random(options.seed)
     with stage(chance) as built:
-        built.start()
+        keys: list[str] = []
+        built.start(lambda: keys.append(_prepare(built)))
         simulator.answer_after(built, simulator.LATENCY)
-        key = _prepare()
         from tests.chaos.run import Run
 
-        run = Run(built, key, chance)
+        run = Run(built, keys[0], chance)
         print(f"started after {time.monotonic() - began:.0f} s", flush=True)
         run.play(rounds, options.profile, options.deliveries)
         checking = time.monotonic()
@@ -80,8 +80,8 @@ def _run(options: argparse.Namespace) -> int:
     return int(bool(violations))
 
 
-def _prepare() -> str:
-    """A service's API key, and the templates."""
+def _prepare(built: Stage) -> str:
+    """The templates, the providers, and a service's API key, which is returned."""
     import django
 
     django.setup()
@@ -89,7 +89,9 @@ def _prepare() -> str:
 
     from apps.users.models import ApiKey, ServiceClient
     from project.dev import demo
+    from tests.chaos import accounts
 
+    accounts.install(built)
     _, text = ApiKey.issue(ServiceClient.objects.create(name="chaos"))
     demo.prepare_templates()
     connection.close()

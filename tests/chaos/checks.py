@@ -6,11 +6,11 @@ I3's bound. An attempt may be unknown only because
 (b) its worker or the database was taken away between the call's start and the settling: the `sending` targets
     of started claims in the lanes that the fault hits, read from the database at the moment of the fault and
     while it lasts, each claim once;
-(c) the provider's answer tells nothing (a gateway's 502, nonsense): the simulator does that for certain phone
-    numbers only.
+(c) the provider's answer tells nothing (a gateway's 502, nonsense): the simulator does that for certain
+    addresses only.
 So over a run
 
-    unknown attempts <= unanswered messages (a) + in the air at faults (b) + attempts to such numbers (c)
+    unknown attempts <= unanswered messages (a) + in the air at faults (b) + attempts to such addresses (c)
 
 None of (a), (b), (c) grows when more is called unknown, so calling everything unknown does not pass.
 """
@@ -25,12 +25,19 @@ from uuid import UUID
 
 from apps.notifications.statuses import SETTLED, Status
 from apps.notifications.transitions import MOVES
-from tests.chaos.evidence import Evidence, Probe, Target, is_bad_answer
+from apps.users import places
+from tests.chaos.evidence import Evidence, Probe, Target
+from tests.chaos.stage import LEASE
 
 CRITICAL_BOUND = 3.0  # seconds from a critical POST's answer to the provider, or into the inbox
 BACKED_UP_WITHIN = 1.0  # seconds: the backlog was seen so shortly before or after
+KNOWN_FOR = 1.0  # seconds: a worker's idea of the providers may be that old when it claims
+CLAIMING = 1.0  # seconds a claim may take to commit
+# A claim may start its calls as long as its lease lasts.
+DRAINED_WITHIN = KNOWN_FOR + CLAIMING + LEASE
 REFUSALS = ("temporary_failure", "permanent_failure")
 ACCEPTED = ("sent", "delivered")
+KEYED = ("push", "webhook")  # collapse id, topic, webhook-id; chats have nothing of the kind
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,16 @@ def nothing_is_doubled(seen: Evidence) -> Found:
             yield Violation("I3", "duplicated", f"target {id}: one attempt called the provider twice")
 
 
+def repeats_are_recognised(seen: Evidence) -> Found:
+    """I3, also: where a receiver knows a repetition by a key, all messages of a target have the same."""
+    for id, entries in seen.ledger.items():
+        target = seen.targets.get(id)
+        if target and target.channel in KEYED and len(keys := {entry.key for entry in entries}) != 1:
+            yield Violation("I3", "duplicated", f"target {id}: {len(entries)} times, with {len(keys)} keys")
+        if target and target.channel in KEYED and any(not entry.key for entry in entries):
+            yield Violation("I3", "duplicated", f"target {id} went out without a key")
+
+
 def _repeats(target: Target) -> bool:
     """Whether this channel repeats what is unknown."""
     return target.channel not in ("email", "sms") or target.lane.endswith(".critical")
@@ -106,7 +123,7 @@ def unknown_bound(seen: Evidence) -> int:
     bad_answers = sum(
         count
         for id, count in seen.unknown.items()
-        if (target := seen.targets.get(id)) and target.channel == "sms" and is_bad_answer(target.address)
+        if (target := seen.targets.get(id)) and target.address in seen.bad_answers
     )
     return seen.unanswered + seen.in_the_air + bad_answers
 
@@ -128,11 +145,14 @@ def keys_work_once(seen: Evidence) -> Found:
 
 
 def no_means_no(seen: Evidence) -> Found:
-    """I5: nothing began after a cancel or a suppression was known to be committed."""
+    """I5: nothing began after a cancel, a suppression or a device's end was known to be committed."""
     for id, target in seen.targets.items():
         yield from _sent_after(seen, id, seen.cancelled.get(target.notification), "cancelled")
         known = seen.suppressed.get((target.channel, target.address))
         yield from _sent_after(seen, id, known, "suppressed")
+        # A device is looked up when its claim is taken, so a lease before its call at most.
+        known = seen.removed.get(target.address)
+        yield from _sent_after(seen, id, None if known is None else known + LEASE, "removed and unleased")
     for id in seen.told_cancelled:
         status = seen.targets[id].status if id in seen.targets else "missing"
         if status != Status.CANCELLED:
@@ -140,12 +160,19 @@ def no_means_no(seen: Evidence) -> Found:
 
 
 def _sent_after(seen: Evidence, id: UUID, known: float | None, why: str) -> Found:
-    """`known`: when the commit was seen from outside. An attempt's start is its last check."""
+    """`known`: when the commit was seen from outside. An attempt's start is its last check.
+
+    What counts is what the provider took; to a device or an endpoint, whose end it tells itself, every call.
+    """
     if known is None:
         return
-    accepted = {entry.attempt for entry in seen.ledger.get(id, ())}
-    began = [one.started_at for one in seen.attempts.get(id, ()) if one.id in accepted]
     target = seen.targets[id]
+    accepted = {entry.attempt for entry in seen.ledger.get(id, ())}
+    began = [
+        one.started_at
+        for one in seen.attempts.get(id, ())
+        if one.id in accepted or target.channel in places.CHANNELS
+    ]
     if target.channel == "in_app" and target.delivered_at is not None:
         began.append(target.delivered_at)
     for at in began:
@@ -203,6 +230,22 @@ def critical_is_fast(seen: Evidence) -> Found:
         yield Violation("I8", "wrong", "no critical notification was measured while the bulk lanes were full")
 
 
+def providers_are_as_told(seen: Evidence) -> Found:
+    """I9: who accepted a message is the provider its attempt names, and one that is drained gets nothing."""
+    for id, entries in seen.ledger.items():
+        for entry in entries:
+            if (named := seen.made_by.get(entry.attempt, entry.provider)) != entry.provider:
+                yield Violation(
+                    "I9", "wrong", f"target {id} was accepted by {entry.provider}, not by {named}"
+                )
+    for one in seen.by_drained:
+        for drain in seen.drains:
+            since = one.started_at - drain.begin
+            if drain.provider == one.provider and since > DRAINED_WITHIN and one.started_at < drain.end:
+                text = f"{one.provider} got target {one.target} {since:.1f} s after it was drained"
+                yield Violation("I9", "wrong", text)
+
+
 def latencies(seen: Evidence) -> Iterator[tuple[Probe, float | None]]:
     """The critical targets that nothing excuses, each with the seconds it took; None if it never arrived."""
     for probe in seen.probes:
@@ -235,12 +278,14 @@ CHECKS: tuple[Callable[[Evidence], Found], ...] = (
     promises_are_kept,
     sent_is_accepted,
     nothing_is_doubled,
+    repeats_are_recognised,
     unknown_is_bounded,
     keys_work_once,
     no_means_no,
     nothing_goes_backwards,
     inboxes_arrive,
     critical_is_fast,
+    providers_are_as_told,
 )
 
 

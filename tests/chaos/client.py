@@ -43,14 +43,21 @@ class Client:
         self.ambiguous = 0
 
     async def call(
-        self, method: str, path: str, body: bytes | None = None, *, key: str = "", token: str = ""
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        key: str = "",
+        token: str = "",
+        or_else: int = 200,
     ) -> Answer:
-        """Ask until there is a definite answer. Raises Refused for one that is not 2xx."""
+        """Ask until there is a definite answer. Raises Refused for one that is not 2xx, nor `or_else`."""
         headers = self._headers | ({"Idempotency-Key": key} if key else {})
         if token:
             headers["Authorization"] = f"Bearer {token}"
         while True:
-            answer = await self._try(method, path, body, headers)
+            answer = await self._try(method, path, body, headers, or_else)
             if answer is not None:
                 return answer
             self.ambiguous += 1
@@ -61,7 +68,7 @@ class Client:
             await self._session.close()
 
     async def _try(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], or_else: int
     ) -> Answer | None:
         try:
             async with self._open().request(method, self._url + path, data=body, headers=headers) as response:
@@ -70,7 +77,7 @@ class Client:
             return None
         if response.status in AMBIGUOUS:
             return None
-        if response.status >= 300:
+        if response.status >= 300 and response.status != or_else:
             raise Refused(f"{method} {path}: {response.status} {content[:500]!r}")
         replayed = response.headers.get("Idempotency-Replayed") == "true"
         return Answer(response.status, content, replayed, time.time())

@@ -15,8 +15,6 @@ from uuid import UUID
 import orjson
 import psycopg
 
-from tests.chaos.people import BAD_ANSWERS
-
 
 class Target(NamedTuple):
     notification: UUID
@@ -29,20 +27,42 @@ class Target(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """Of a target that is dead, whose notification was cancelled, or whose address is suppressed."""
+    """Of a target that is dead, whose notification was cancelled, whose address is suppressed or removed; or
+    of a provider that was drained."""
 
     target: UUID
     id: UUID
     outcome: str
     started_at: float
     was_unknown: bool
+    provider: str = ""
 
 
 class Entry(NamedTuple):
-    """Of the ledger."""
+    """Of the ledger. `key`: by which a repetition is recognised, where there is such a thing."""
 
     attempt: UUID
     at: float
+    provider: str = ""
+    key: str = ""
+
+
+class Drain(NamedTuple):
+    """A time in which a provider was drained: from the commit to right before it was resumed."""
+
+    provider: str
+    begin: float
+    end: float
+
+
+class Asked(NamedTuple):
+    """Of what attempts are wanted, and since when it was known: by notification, by channel and address, by
+    address; and the drains."""
+
+    cancelled: dict[UUID, float]
+    suppressed: dict[tuple[str, str], float]
+    removed: dict[str, float]
+    drains: list[Drain]
 
 
 class Move(NamedTuple):
@@ -96,6 +116,12 @@ class Evidence:
     cancelled: dict[UUID, float] = field(default_factory=dict)  # notification -> known to be committed
     told_cancelled: set[UUID] = field(default_factory=set)  # targets that were answered to be cancelled
     suppressed: dict[tuple[str, str], float] = field(default_factory=dict)  # channel, address -> the same
+    removed: dict[str, float] = field(default_factory=dict)  # device's address -> the same
+    made_by: dict[UUID, str] = field(default_factory=dict)  # attempt -> its provider
+    drains: list[Drain] = field(default_factory=list)
+    by_drained: list[Attempt] = field(default_factory=list)  # by drained providers meanwhile
+    bad_answers: set[str] = field(default_factory=set)  # addresses that are answered with what tells nothing
+    failovers: int = 0  # attempts by another provider than the one before
     listened: list[Listened] = field(default_factory=list)
     inboxes: dict[int, list[tuple[int, UUID]]] = field(default_factory=dict)
     probes: list[Probe] = field(default_factory=list)
@@ -111,7 +137,9 @@ def read_ledger(path: Path) -> dict[UUID, list[Entry]]:
     with path.open("rb") as file:
         for raw in file:
             line = orjson.loads(raw)
-            found[UUID(line["target"])].append(Entry(UUID(line["attempt"]), line["at"]))
+            found[UUID(line["target"])].append(
+                Entry(UUID(line["attempt"]), line["at"], line["provider"], line.get("key", ""))
+            )
     return found
 
 
@@ -121,21 +149,30 @@ FROM notifications_notificationtarget
 """
 _ATTEMPTS = """
 SELECT a.target_id, a.id, a.outcome, extract(epoch FROM a.started_at)::float8,
-       EXISTS (SELECT 1 FROM chaos_unknown u WHERE u.attempt_id = a.id)
+       EXISTS (SELECT 1 FROM chaos_unknown u WHERE u.attempt_id = a.id), a.provider
 FROM notifications_deliveryattempt a JOIN notifications_notificationtarget t ON t.id = a.target_id
-WHERE t.status = 'dead' OR t.notification_id = ANY(%s::uuid[])
+"""
+_WANTED = (
+    _ATTEMPTS
+    + """
+WHERE t.status = 'dead' OR t.notification_id = ANY(%s::uuid[]) OR t.address = ANY(%s::text[])
    OR (t.channel, t.address) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
 """
+)
+_BY_DRAINED = (
+    _ATTEMPTS
+    + """
+JOIN unnest(%s::text[], %s::float8[], %s::float8[]) AS d(provider, begin, until)
+  ON a.provider = d.provider AND a.started_at BETWEEN to_timestamp(d.begin) AND to_timestamp(d.until)
+"""
+)
+_FAILOVERS = "SELECT count(*) FROM notifications_deliveryattempt WHERE route LIKE 'failover%'"
 _MOVES = """
 SELECT old, new, engagement_changed, count(*), (array_agg(target_id))[1] FROM chaos_move GROUP BY 1, 2, 3
 """
 
 
-def read_database(
-    connection: psycopg.Connection[Any],
-    cancelled: dict[UUID, float],
-    suppressed: dict[tuple[str, str], float],
-) -> Evidence:
+def read_database(connection: psycopg.Connection[Any], asked: Asked) -> Evidence:
     """What the database says, all at one moment; the rest of the evidence is its caller's to add."""
     run = connection.execute
     run("CREATE INDEX ON chaos_unknown (attempt_id)")
@@ -146,12 +183,20 @@ def read_database(
         unknown=Counter(
             dict(run("SELECT target_id, count(DISTINCT attempt_id) FROM chaos_unknown GROUP BY 1").fetchall())
         ),
-        cancelled=cancelled,
-        suppressed=suppressed,
+        cancelled=asked.cancelled,
+        suppressed=asked.suppressed,
+        removed=asked.removed,
+        drains=asked.drains,
     )
-    pairs = [[channel for channel, _ in suppressed], [address for _, address in suppressed]]
-    for row in run(_ATTEMPTS, [list(cancelled), *pairs]):
+    pairs = [[channel for channel, _ in asked.suppressed], [address for _, address in asked.suppressed]]
+    for row in run(_WANTED, [list(asked.cancelled), list(asked.removed), *pairs]):
         found.attempts.setdefault(row[0], []).append(Attempt(*row))
+    drains = zip(*asked.drains, strict=True) if asked.drains else ((), (), ())
+    found.by_drained = [Attempt(*row) for row in run(_BY_DRAINED, [list(values) for values in drains])]
+    names: dict[str, str] = {}  # one text for each provider, and not for each attempt
+    for id, name in run("SELECT id, provider FROM notifications_deliveryattempt"):
+        found.made_by[id] = names.setdefault(name, name)
+    (found.failovers,) = run(_FAILOVERS).fetchone() or (0,)
     found.rows = dict(run("SELECT id, related_id FROM notifications_notification").fetchall())
     found.moves = [Move(*row) for row in run(_MOVES)]
     (found.claims,) = run("SELECT count(*) FROM delivery_claim").fetchone() or (0,)
@@ -168,6 +213,8 @@ _KEPT = (
     "notifications_deliveryattempt",
     "notifications_inboxitem",
     "delivery_claim",
+    "delivery_provider",
+    "delivery_providerevent",
     "chaos_move",
     "chaos_unknown",
 )
@@ -180,8 +227,3 @@ def keep(connection: psycopg.Connection[Any], folder: Path) -> None:
         with (folder / f"{table}.csv").open("wb") as file, connection.cursor().copy(copy) as rows:
             for data in rows:
                 file.write(data)
-
-
-def is_bad_answer(address: str) -> bool:
-    """Whether the simulator answers this phone number, but tells nothing."""
-    return address.endswith(BAD_ANSWERS)

@@ -6,12 +6,10 @@ import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from project.queues import CHANNELS, DELIVERY_LANES, RECEIPTS, WORKER_GROUPS
-from tests.chaos.plan import Planned
+from project.queues import CHANNELS, CONTROL, DELIVERY_LANES, PLANNING, RECEIPTS, lanes_of
+from tests.chaos.plan import ALL, GROUPS, PROVIDERS, TWINS, Planned
 from tests.chaos.probes import Path
 from tests.chaos.stage import Stage
-
-CHANNEL = {"sendgrid": "email", "twilio": "sms"}
 
 
 @dataclass(frozen=True)
@@ -19,11 +17,14 @@ class Effect:
     """What a fault touches: what must work again for it to be over, and whose latency it excuses meanwhile.
 
     `air`: the lanes whose workers, or whose database, are taken away, so that calls may end unknown.
+    `away`: providers that say themselves that they cannot, or are not to be used: as long as a channel has
+    another, nothing is excused.
     """
 
     path: Path
     excuses: tuple[str, ...] = ()  # channels of the critical lane
     air: tuple[str, ...] = ()
+    away: tuple[str, ...] = ()
 
 
 class Fault(ABC):
@@ -56,25 +57,47 @@ class Fault(ABC):
 
 
 def of_group(group: str) -> Effect:
-    """Of what hits the workers of a group."""
-    lanes = WORKER_GROUPS[group]
-    channel, _, urgency = lanes[0].partition(".")
-    if urgency == "critical":
-        return Effect(Path((channel,), "critical"), (channel,), air=lanes)
-    if urgency:
-        return Effect(Path((channel,)), air=lanes)
-    return PROOF if group == RECEIPTS else CONTROL
+    """Of what hits the workers of a group, or of those with + between them."""
+    if group == RECEIPTS:
+        return PROOF
+    if group in (PLANNING, CONTROL):
+        return SCHEDULE
+    lanes, channels = tuple(lanes_of(group.split("+"))), _channels(group)
+    if group.startswith("critical_"):
+        return Effect(Path(channels, "critical"), channels, air=lanes)
+    return Effect(Path(channels), air=lanes)
+
+
+def _channels(group: str) -> tuple[str, ...]:
+    return tuple(name.removeprefix("critical_") for name in group.split("+"))
+
+
+def _held_up(channel: str) -> tuple[str, ...]:
+    """The channels whose critical worker waits for this one's provider."""
+    return next(_channels(group) for group in GROUPS if f"critical_{channel}" in group.split("+"))
 
 
 PROOF = Effect(Path((), proven=True))
 API = Effect(Path(("in_app",), "critical"))
-CONTROL = Effect(Path(("in_app",), "critical", scheduled=True))
+SCHEDULE = Effect(Path(("in_app",), "critical", scheduled=True))
 BROKER = Effect(Path(CHANNELS, "critical"), CHANNELS)
 DATABASE = Effect(Path(CHANNELS, "critical"), CHANNELS, air=DELIVERY_LANES)
+PROVIDED = tuple(dict.fromkeys(PROVIDERS.values()))  # the channels that have providers
 
 
 def of_link(link: str) -> Effect:
     """Of what hits a link."""
-    if link in CHANNEL:
-        return Effect(Path((CHANNEL[link],)), (CHANNEL[link],))
+    if link in PROVIDERS:
+        return of_provider(link)
     return DATABASE if link == "database" else BROKER
+
+
+def of_provider(provider: str, *, plainly: bool = False) -> Effect:
+    """Of what hits a provider, or all of them. plainly: nobody has to wait to hear that it cannot."""
+    if provider == ALL:
+        return Effect(Path(PROVIDED, "critical"), PROVIDED)
+    channel = PROVIDERS[provider]
+    path = Path((channel,), "critical")
+    if plainly and provider in TWINS:
+        return Effect(path, away=(provider,))
+    return Effect(path, _held_up(channel))

@@ -5,21 +5,27 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from abc import abstractmethod
 from functools import cached_property
 from typing import Any
 
 import psycopg
 import redis
 
-from project import loop
 from tests.chaos import simulator
-from tests.chaos.fault import API, BROKER, CHANNEL, CONTROL, DATABASE, PROOF, Effect, Fault, of_group, of_link
+from tests.chaos.fault import API, BROKER, DATABASE, PROOF, SCHEDULE, Effect, Fault, of_group
+from tests.chaos.link_faults import BlackHole, ProviderRefuses, ResetLink, SlowLink
+from tests.chaos.plan import SENDING
 from tests.chaos.probes import Path
-from tests.chaos.proxy import Condition
-from tests.chaos.stage import TIMEOUT
+from tests.chaos.provider_faults import (
+    CredentialsRefused,
+    ProviderDrained,
+    ProviderErrors,
+    ProviderLimited,
+    ProviderSilent,
+)
 
 SKEW = 300  # seconds
+SKEW_SEEN = 50  # where there are providers that refuse tokens and signatures a minute off
 
 
 class KillWorker(Fault):
@@ -43,7 +49,7 @@ class KillApi(Fault):
 
 
 class KillBeat(Fault):
-    effect = CONTROL
+    effect = SCHEDULE
 
     def start(self) -> None:
         self.stage.kill(self.variant)
@@ -131,81 +137,6 @@ class LongTransaction(Fault):
             self._connection.close()
 
 
-class OnLink(Fault):
-    """A condition of the proxy."""
-
-    condition: Condition
-
-    @property
-    def effect(self) -> Effect:
-        return of_link(self.variant)
-
-    def start(self) -> None:
-        self.condition = self.make()
-        loop.run(self.stage.links[self.variant].suffer(self.condition)).result()
-
-    def heal(self) -> None:
-        loop.run(self.stage.links[self.variant].heal(self.condition)).result()
-
-    @abstractmethod
-    def make(self) -> Condition: ...
-
-
-class SlowLink(OnLink):
-    def make(self) -> Condition:
-        most = 0.05 if self.variant == "database" else 0.4  # a transaction is many round trips
-        return Condition(latency=most * self.chance.uniform(0.5, 1))
-
-
-class ResetLink(OnLink):
-    def make(self) -> Condition:
-        return Condition(resets_every=1.0)
-
-
-class BlackHole(OnLink):
-    def make(self) -> Condition:
-        return Condition(silent=True)
-
-
-class ProviderRefuses(OnLink):
-    def make(self) -> Condition:
-        return Condition(refuses=True)
-
-
-class ProviderErrors(Fault):
-    """429 with Retry-After, or 503, whatever is asked."""
-
-    effect = Effect(Path(("email", "sms")), ("email", "sms"))
-
-    def start(self) -> None:
-        simulator.script(
-            self.stage, provider="*", fault=self.variant, times=1_000_000, seconds=self.planned.seconds
-        )
-
-
-class ProviderSilent(Fault):
-    """Accepted, and the answer never comes, or after everybody has left."""
-
-    effect = Effect(Path(("email", "sms")), ("email", "sms"))
-
-    def start(self) -> None:
-        if self.variant == "late":
-            simulator.answer_after(self.stage, TIMEOUT * 1_000 + 500)
-            return
-        for provider, times in (("sendgrid", 3), ("twilio", 30)):
-            simulator.script(
-                self.stage,
-                provider=provider,
-                fault=self.variant,
-                times=times,
-                seconds=self.planned.seconds,
-            )
-
-    def heal(self) -> None:
-        if self.variant == "late":
-            simulator.answer_after(self.stage, simulator.LATENCY)
-
-
 class ReceiptsDisturbed(Fault):
     effect = PROOF
 
@@ -224,7 +155,8 @@ class ClockOff(Fault):
         return of_group(self.variant[1:])
 
     def start(self) -> None:
-        self._restart("-m", "tests.chaos.skewed", str(int(f"{self.variant[0]}{SKEW}")))
+        seconds = SKEW_SEEN if "push" in self.variant else SKEW
+        self._restart("-m", "tests.chaos.skewed", f"{self.variant[0]}{seconds}")
 
     def heal(self) -> None:
         self._restart()
@@ -238,12 +170,12 @@ class ClockOff(Fault):
 class WorkerStops(Fault):
     """SIGSTOP: `paused` goes on after its lease ran out; `stuck` does not, and has to be noticed.
 
-    It hits a channel without receipts, where nothing but the claim tells what became of its calls.
+    It hits channels without receipts, where nothing but the claim tells what became of their calls.
     """
 
     @cached_property
     def group(self) -> str:
-        return next(channel for provider, channel in CHANNEL.items() if provider != self.stage.reporting)
+        return self.chance.choice([group for group in SENDING if group != self.stage.reporting])
 
     @property
     def effect(self) -> Effect:
@@ -284,6 +216,9 @@ FAULTS: dict[str, type[Fault]] = {
     "provider-errors": ProviderErrors,
     "provider-refuses": ProviderRefuses,
     "provider-silent": ProviderSilent,
+    "credentials-refused": CredentialsRefused,
+    "provider-drained": ProviderDrained,
+    "provider-limited": ProviderLimited,
     "receipts-disturbed": ReceiptsDisturbed,
     "clock-off": ClockOff,
     "worker-stops": WorkerStops,

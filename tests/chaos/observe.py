@@ -64,6 +64,7 @@ _BACKLOG = """
 SELECT EXISTS (SELECT 1 FROM notifications_notificationtarget
                WHERE lane LIKE '%.bulk' AND next_attempt_at <= now())
 """
+_OPENED = "SELECT provider FROM delivery_providerhealth WHERE open_seconds > 0"
 _SUPPRESSED = "SELECT channel, address FROM preferences_suppression"
 
 
@@ -78,6 +79,7 @@ class Watch:
         self._over: list[tuple[str, ...]] = []  # of those faults, what they no longer hit
         self.backed_up: list[float] = []  # when the bulk lanes were seen to be full, seconds since 1970
         self.suppressed: dict[tuple[str, str], float] = {}  # channel, address -> when it was first seen
+        self.opened: dict[str, list[float]] = {}  # provider -> when its breaker was seen to be open
 
     def begin(self, lanes: tuple[str, ...]) -> None:
         """From now on calls of these lanes may end unknown."""
@@ -109,6 +111,8 @@ class Watch:
             self._lanes.subtract(self._over.pop())
         if connection.execute(_BACKLOG).fetchone() == (True,):
             self.backed_up.append(time.time())
+        for (provider,) in connection.execute(_OPENED).fetchall():
+            self.opened.setdefault(provider, []).append(time.time())
         for pair in connection.execute(_SUPPRESSED).fetchall():
             self.suppressed.setdefault(pair, time.time())
 

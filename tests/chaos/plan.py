@@ -10,12 +10,31 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from project.queues import WORKER_GROUPS
+from project.dev.processes import WORKERS
 
-GROUPS = tuple(WORKER_GROUPS)
-SENDING = ("email", "sms")  # hit more often: their calls are in the air for long
-LINKS = ("database", "broker", "sendgrid", "twilio")
-PROVIDERS = ("sendgrid", "twilio")
+GROUPS = WORKERS
+SENDING = ("email", "sms", "push+webhook+chat")  # hit more often: their calls are in the air for long
+# The providers, as the simulator calls them, and the channel of each.
+PROVIDERS = {
+    "sendgrid": "email",
+    "ses": "email",
+    "twilio": "sms",
+    "vonage": "sms",
+    "fcm": "push",
+    "apns": "push",
+    "webpush": "push",
+    "webhook": "webhook",
+    "slack_webhook": "chat",
+    "teams": "chat",
+}
+TWINS = ("sendgrid", "ses", "twilio", "vonage")  # what one of them cannot take, the other of its channel can
+LINKS = ("database", "database", "broker", "broker", *PROVIDERS)
+ALL = "all"
+
+
+def _each(*faults: str) -> tuple[str, ...]:
+    """Each of the faults at each of the providers, oftener at the twins, and at all of them."""
+    return tuple(f"{fault} {whom}" for fault in faults for whom in (*PROVIDERS, *TWINS, ALL, ALL))
 
 
 @dataclass(frozen=True)
@@ -46,9 +65,12 @@ KINDS = (
     Kind("slow-link", LINKS, quick=6, full=10),
     Kind("reset-link", LINKS, quick=5, full=10),
     Kind("black-hole", LINKS, quick=5, full=8),
-    Kind("provider-errors", ("ratelimit", "error"), quick=5, full=8),
-    Kind("provider-refuses", PROVIDERS, quick=4, full=6),
-    Kind("provider-silent", ("hang", "drop", "late"), quick=4, full=6),  # it accepts, and the answer is lost
+    Kind("provider-errors", _each("ratelimit", "error"), quick=5, full=8),
+    Kind("provider-refuses", (*PROVIDERS, *TWINS), quick=4, full=6),
+    Kind("provider-silent", _each("hang", "drop", "late"), quick=4, full=6),  # accepted, the answer is lost
+    Kind("credentials-refused", TWINS, quick=4, full=6),
+    Kind("provider-drained", TWINS, quick=10, full=14),  # by an operator, who resumes it later
+    Kind("provider-limited", (*TWINS, "fcm", "apns"), quick=6, full=10),  # to a few messages a second
     Kind("receipts-disturbed", quick=8, full=15),  # twice, out of order and late
     Kind("clock-off", tuple(f"{sign}{group}" for group in GROUPS for sign in "+-"), quick=8, full=15),
     Kind("worker-stops", ("stuck", "paused"), quick=6, full=7),
@@ -68,7 +90,7 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile(deliveries=4_000, faults=20, in_round=10, between=3.0, calm=8.0),
+    "quick": Profile(deliveries=4_000, faults=23, in_round=12, between=2.6, calm=8.0),
     "full": Profile(deliveries=200_000, faults=200, in_round=10, between=3.5, calm=10.0),
 }
 

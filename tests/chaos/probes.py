@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,7 @@ import orjson
 
 from project.queues import CHANNELS
 from tests.chaos.client import Client
+from tests.chaos.people import People
 from tests.chaos.sockets import Sockets
 
 SLOWEST = 60.0  # seconds after which a probe is given up
@@ -24,7 +26,7 @@ SETTLED = ("sent", "delivered")
 class Path:
     """The way a probe goes: by these channels, or to a socket's hello.
 
-    `proven`: by the channel whose provider sends receipts, until one has proven it.
+    `proven`: by the channel whose providers send receipts, until one has proven it.
     """
 
     channels: tuple[str, ...]
@@ -35,22 +37,24 @@ class Path:
 
 @dataclass(frozen=True)
 class Critical:
-    """A critical notification, one target per channel: its id, and when its POST was answered."""
+    """A critical notification: its id, when its POST was answered, and how many targets it has."""
 
     id: str
     answered: float  # seconds since 1970
+    targets: int
 
 
 class Probes:
     """Sends and follows probes, to a person of their own. From the loop only.
 
-    `reporting` is the channel whose provider sends receipts.
+    `reporting` is the channel whose providers send receipts.
     """
 
     reporting = "email"
 
-    def __init__(self, client: Client, sockets: Sockets, person: int) -> None:
-        self._client, self._sockets, self._person = client, sockets, person
+    def __init__(self, client: Client, sockets: Sockets, people: People) -> None:
+        self._client, self._sockets, self._people = client, sockets, people
+        self._person = people.probe
         self._numbers = itertools.count(1)
         self.critical: list[Critical] = []
         self.sent: dict[str, int] = {}  # notification id -> targets
@@ -93,13 +97,16 @@ class Probes:
             "POST", "/api/notifications/", orjson.dumps(body), key=f"probe-{number}"
         )
         found = answer.json
-        self.sent[found["id"]] = len(found["targets"])
-        return Critical(found["id"], answer.at)
+        self.sent[found["id"]] = self._targets(path.channels)
+        return Critical(found["id"], answer.at, self.sent[found["id"]])
+
+    def _targets(self, channels: Sequence[str]) -> int:
+        return self._people.targets([self._person], channels)
 
     async def _settled(self, sent: Critical, path: Path) -> None:
         good = SETTLED[1:] if path.proven else SETTLED
         while True:
             answer = await self._client.call("GET", f"/api/notifications/{sent.id}/")
-            if sum(answer.json["summary"][status] for status in good) == len(path.channels):
+            if sum(answer.json["summary"][status] for status in good) == sent.targets:
                 return
             await asyncio.sleep(LOOK_EVERY)

@@ -48,13 +48,16 @@ def about(run: Run, seen: Evidence) -> str:
     latency = f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, bound {checks.CRITICAL_BOUND:.0f} s"
     quiet = f"after {run.quiet_after:.1f} s" if run.quiet_after is not None else "never"
     restarts, stuck = _counts(run.stage.restarts), _counts(run.stage.stuck)
+    accepted = Counter(entry.provider for entries in seen.ledger.values() for entry in entries)
     lines = [
+        f"accepted by {_counts(accepted)}; {seen.failovers} failovers, {len(run.stage.drains)} drains",
         f"requests: {len(run.traffic.accepted)} accepted, {run.client.ambiguous} tries without an answer",
         f"unknown attempts: {seen.unknown.total()} of at most {checks.unknown_bound(seen)}",
         f"  {seen.unanswered} messages were not answered, {seen.in_the_air} were in the air at faults",
         f"critical lane: {len(seconds)} of {len(seen.probes)} not excused, {latency}",
         f"clients: {len(seen.listened)}, {sum(one.connections for one in run.sockets.listeners)} connections",
         f"cancelled: {len(seen.cancelled)} notifications; suppressed: {len(seen.suppressed)} addresses",
+        f"removed: {len(seen.removed)} devices",
         f"restarted as they had ended: {restarts}; as they were stuck: {stuck}",
         f"quiet: {quiet}",
     ]

@@ -9,11 +9,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from uuid import UUID
 
+from apps.integrations.http import MISCONFIGURED_WAIT
 from project import loop
-from tests.chaos import evidence, observe, people, simulator
+from tests.chaos import evidence, excuses, observe, people, simulator
 from tests.chaos.client import Client
-from tests.chaos.evidence import Evidence, Listened, Probe, Window
-from tests.chaos.fault import CHANNEL, Fault
+from tests.chaos.evidence import Asked, Evidence, Listened, Probe
+from tests.chaos.excuses import Hit
+from tests.chaos.fault import Fault
 from tests.chaos.faults import FAULTS
 from tests.chaos.plan import PROFILES, PROVIDERS, Planned
 from tests.chaos.probes import Probes
@@ -25,8 +27,10 @@ LOOK_EVERY = 0.1  # seconds
 PATIENCE = 60.0  # seconds for the traffic to catch up when everything works
 MARGIN = 20.0  # seconds a busy machine may take beyond what waits add up to
 # From the last heal and the last POST until everything is settled: a claim is lost, its grace runs out, it is
-# repeated after the longest wait, and that call times out.
-SETTLED_WITHIN = LEASE + SWEEP + GRACE + RETRY_CAP * 1.25 + TIMEOUT + MARGIN
+# repeated after the longest wait, and that call times out. Or a provider refused our credentials while there
+# was no other.
+SETTLED_WITHIN = LEASE + SWEEP + GRACE + RETRY_CAP * 1.25 + TIMEOUT + MARGIN + MISCONFIGURED_WAIT
+REPORTED = ("sms", "email")  # channels whose providers send receipts, round by round
 # The shares of all targets that come at once, by the bulk lanes: while faults rain, and in the calms.
 IN_ROUNDS, IN_CALMS = 0.25, 0.25
 
@@ -54,8 +58,9 @@ class Run:
         self.stage, self.chance = stage, chance
         self.client = Client(stage.api_url, key)
         self.people = loop.run(people.make(self.client)).result()
+        people.settle_in(self.people, stage)
         self.sockets = Sockets(f"http://127.0.0.1:{stage.socket_port}", self.client, chance)
-        self.probes = Probes(self.client, self.sockets, self.people.probe)
+        self.probes = Probes(self.client, self.sockets, self.people)
         self.traffic = Traffic(self.client, self.people, chance)
         self.watch = observe.Watch(stage.connection)
         self.outcomes: list[Outcome] = []
@@ -67,20 +72,22 @@ class Run:
         for user_id in self.people.listening:
             loop.run(self.sockets.come_and_go(user_id))
         critical = loop.run(self.probes.keep_critical())
+        changes = loop.run(self.traffic.change_devices())
         for number, planned in enumerate(rounds, 1):
             due = deliveries * number // len(rounds)
             at_once = loop.run(self.traffic.burst(int(deliveries * IN_ROUNDS / len(rounds))))
             steady = due - self.made - int(deliveries * (IN_ROUNDS + IN_CALMS) / len(rounds))
             flow = loop.run(self.traffic.flow(steady, pace.in_round * pace.between))
-            self._let_report(PROVIDERS[number % len(PROVIDERS)])
+            self._let_report(REPORTED[number % len(REPORTED)])
             self._round(planned)
             self._finish(at_once)
             self._finish(flow)
             burst = loop.run(self.traffic.burst(due - self.made))
             self._until(lambda: False, pace.calm)
             self._finish(burst)
-        if not critical.cancel():
-            critical.result()  # raises what ended it
+        for endless in (critical, changes):
+            if not endless.cancel():
+                endless.result()  # raises what ended it
         self._settle()
 
     @property
@@ -98,9 +105,9 @@ class Run:
             time.sleep(LOOK_EVERY)
         return True
 
-    def _let_report(self, provider: str) -> None:
-        simulator.let_report(self.stage, provider)
-        self.probes.reporting = CHANNEL[provider]
+    def _let_report(self, channel: str) -> None:
+        simulator.let_report(self.stage, channel)
+        self.probes.reporting = channel
 
     def _finish(self, work: Future[None]) -> None:
         """Supervise until the traffic is through. Raises what it raised."""
@@ -160,7 +167,8 @@ class Run:
         """Everything the checks look at."""
         with self.stage.connection() as connection:
             cancelled = {UUID(id): at for id, at in self.traffic.cancelled.items()}
-            seen = evidence.read_database(connection, cancelled, self.watch.suppressed)
+            asked = Asked(cancelled, self.watch.suppressed, self.traffic.removed, self.stage.drains)
+            seen = evidence.read_database(connection, asked)
         seen.ledger = evidence.read_ledger(self.stage.ledger)
         seen.promised = {UUID(id): (one.row, one.targets) for id, one in self.traffic.accepted.items()}
         seen.told_cancelled = {UUID(id) for id in self.traffic.told_cancelled}
@@ -172,9 +180,10 @@ class Run:
             for id, target in seen.targets.items()
             if target.notification in answered
         ]
-        seen.excused = [window for outcome in self.outcomes for window in _windows(outcome)]
+        seen.excused = excuses.windows(map(_hit, self.outcomes), self.watch.opened)
+        seen.bad_answers = self.people.bad_answers
         seen.backed_up = self.watch.backed_up
-        seen.unanswered = sum(self.stage.links[name].unanswered for name in CHANNEL)
+        seen.unanswered = sum(self.stage.links[name].unanswered for name in PROVIDERS)
         seen.in_the_air = self.watch.air.total()
         return seen
 
@@ -183,8 +192,9 @@ class Run:
         return Listened(one.user_id, one.received, await self.sockets.inbox(one.user_id))
 
 
-def _windows(outcome: Outcome) -> list[Window]:
+def _hit(outcome: Outcome) -> Hit:
     seconds = outcome.recovery
     end = outcome.healed + seconds if seconds is not None else float("inf")
     why = f"{outcome.planned.kind} {outcome.planned.variant}".strip()
-    return [Window(channel, outcome.began, end, why) for channel in outcome.fault.effect.excuses]
+    effect = outcome.fault.effect
+    return Hit(outcome.began, end, why, effect.excuses, effect.away)

@@ -6,30 +6,33 @@ import urllib.request
 
 import orjson
 
-from tests.chaos.plan import PROVIDERS
+from tests.chaos.plan import PROVIDERS, TWINS
 from tests.chaos.stage import Stage
 
 LATENCY = 200  # ms from acceptance to the answer: a call is in the air for as long as with a real provider
+REPORTING = TWINS  # the providers that send receipts
 
 
-def let_report(stage: Stage, provider: str) -> None:
-    """Let this provider alone send receipts: of the other's calls nobody tells but who made them."""
-    for other in PROVIDERS:
-        if other != provider:
-            _post(stage, "/receipts", {"provider": other, "url": ""})
-    stage.reporting = provider
+def let_report(stage: Stage, channel: str) -> None:
+    """Let this channel's providers alone send receipts: of other calls nobody tells but who made them."""
+    for name in REPORTING:
+        if PROVIDERS[name] != channel:
+            _post(stage, "/receipts", {"provider": name, "url": ""})
+    stage.reporting = channel
     report(stage)
 
 
 def report(stage: Stage, **how: float | bool) -> None:
     """How the receipts come; promptly, once and in order unless it is said otherwise."""
-    url = f"{stage.api_url}/api/receipts/{stage.reporting}/"
-    _post(stage, "/receipts", {"provider": stage.reporting, "url": url, **how})
+    for name in REPORTING:
+        if PROVIDERS[name] == stage.reporting:
+            url = f"{stage.api_url}/api/receipts/{name}/"
+            _post(stage, "/receipts", {"provider": name, "url": url, **how})
 
 
-def answer_after(stage: Stage, milliseconds: float) -> None:
+def answer_after(stage: Stage, milliseconds: float, provider: str = "*") -> None:
     """Let the simulator answer so long after it has accepted."""
-    _post(stage, "/latency", {"provider": "*", "ms": milliseconds})
+    _post(stage, "/latency", {"provider": provider, "ms": milliseconds})
 
 
 def script(stage: Stage, **fault: object) -> None:

@@ -13,7 +13,8 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -24,11 +25,12 @@ import redis
 from project import loop
 from project.dev import servers
 from project.dev.machine import is_alive
-from project.dev.processes import Processes, free_port, simulated
-from project.queues import CHANNELS, WORKER_GROUPS
+from project.dev.processes import WORKERS, Processes, free_port, simulated
 from tests.chaos import observe
-from tests.chaos.plan import PROVIDERS
+from tests.chaos.evidence import Drain
+from tests.chaos.plan import PROVIDERS, SENDING
 from tests.chaos.proxy import Proxy
+from tests.chaos.wire import Http2
 
 LEASE, GRACE, SWEEP, TIMEOUT, RETRY_CAP = 4.0, 2.0, 0.5, 1.5, 3.0
 # Short waits, so that time goes into faults. Enough attempts for most targets to live through them.
@@ -40,7 +42,8 @@ SHORT = {
     "SWEEP_INTERVAL": str(SWEEP),
     "RETRY_BASE": "0.3",
     "RETRY_CAP": str(RETRY_CAP),
-    "MAX_ATTEMPTS": "20",
+    "MAX_ATTEMPTS": "40",  # each provider that is tried counts
+    "BREAKER_SECONDS": "1",
     "REDIS_TIMEOUT": "1",
     "DATABASE_CONNECT_TIMEOUT": "2",
     "WEBSOCKET_CATCH_UP_SECONDS": "2",
@@ -57,7 +60,7 @@ AS_IN_PRODUCTION = {
 IDLE = 1.5  # seconds to wait for work
 BEATS = ("beat", "beat-2")
 PAUSE = 1.0  # seconds from a start to the next one of the same name: what cannot start must not spin
-SIMULATOR_URLS = {"sendgrid": "SENDGRID_BASE_URL", "twilio": "TWILIO_BASE_URL"}
+HTTP2 = "apns"  # the provider that speaks nothing else
 
 
 class Stage:
@@ -66,47 +69,59 @@ class Stage:
     def __init__(self, folder: Path, started: servers.Servers, chance: random.Random) -> None:
         self.folder, self.servers = folder, started
         self.ledger = folder / "ledger.jsonl"
-        self.simulator_port, self.api_port, self.socket_port, smtp_port = (free_port() for _ in range(4))
-        ports = {
-            "database": urlsplit(started.database_url).port,
-            "broker": urlsplit(started.redis_url).port,
-            "sendgrid": self.simulator_port,
-            "twilio": self.simulator_port,
-        }
-        self.links = {name: Proxy(port or 0, chance=chance) for name, port in ports.items()}
-        for link in self.links.values():
-            loop.run(link.start()).result()
+        ports = (free_port() for _ in range(5))
+        self.simulator_port, self.http2_port, self.api_port, self.socket_port, smtp_port = ports
+        self.links = self._links(chance)
         own = AS_IN_PRODUCTION | {"SECRET_KEY": secrets.token_hex(32)}
         os.environ |= own | SHORT | started.environ  # ours go to the servers themselves
-        through = {name: f"http://127.0.0.1:{self.links[of].port}" for of, name in SIMULATOR_URLS.items()}
         self.processes = Processes(
             folder / "logs",
             simulated(self.simulator_port, smtp_port, self.api_url)
-            | through
             | {
                 "DATABASE_URL": _through(started.database_url, self.links["database"]),
                 "REDIS_URL": _through(started.redis_url, self.links["broker"]),
             },
         )
-        self.processes.simulator(self.simulator_port, smtp_port, self.ledger)
-        self.reporting = PROVIDERS[0]  # the provider that sends receipts just now
+        self.processes.simulator(self.simulator_port, smtp_port, self.ledger, http2_port=self.http2_port)
+        self.reporting = "email"  # the channel whose providers send receipts just now
+        self.arguments: dict[str, dict[str, Any]] = {}  # of the providers, as they should be
+        self.drained: dict[str, float] = {}  # providers, and since when
+        self.drains: list[Drain] = []  # those that are over
         self.restarts: Counter[str] = Counter()  # of what had ended, by name
         self.stuck: Counter[str] = Counter()  # workers that were replaced, by name
         self.held_down: Counter[str] = Counter()  # by name: not to be started again just now
         self._started_at: dict[str, float] = {}
 
+    def _links(self, chance: random.Random) -> dict[str, Proxy]:
+        """The proxies, listening: before the servers, and one before each provider."""
+        servers = {"database": self.servers.database_url, "broker": self.servers.redis_url}
+        links = {name: Proxy(urlsplit(url).port or 0, chance=chance) for name, url in servers.items()}
+        for name in PROVIDERS:
+            if name == HTTP2:
+                links[name] = Proxy(self.http2_port, chance=chance, wire=partial(Http2, TIMEOUT / 2))
+            else:
+                links[name] = Proxy(self.simulator_port, chance=chance)
+        for link in links.values():
+            loop.run(link.start()).result()
+        return links
+
+    def link_url(self, name: str) -> str:
+        """Where a provider is reached."""
+        return f"http://127.0.0.1:{self.links[name].port}"
+
     @property
     def api_url(self) -> str:
         return f"http://127.0.0.1:{self.api_port}"
 
-    def start(self) -> None:
-        """Everything, ready."""
+    def start(self, prepare: Callable[[], None]) -> None:
+        """Everything, ready. `prepare` writes what has to be in the database before."""
         self.processes.manage("migrate", "-v0")
         with self.connection() as connection:
             observe.install(connection)
+        prepare()
         self.processes.sockets(self.socket_port)
         self.processes.api(self.api_port, workers=2)
-        for group in WORKER_GROUPS:
+        for group in WORKERS:
             self.start_worker(group)
         for name in BEATS:
             self.processes.start(name, "-m", "celery", "-A", "project.celery", "beat", "--loglevel=WARNING")
@@ -116,11 +131,23 @@ class Stage:
 
     def start_worker(self, group: str, *launcher: str) -> None:
         """A worker of the group, by the launcher if one is given."""
-        self.processes.worker(group, *launcher, concurrency=2 if group in CHANNELS[1:] else 1)
+        processes = max(len(group.split("+")), 2 if group in SENDING else 1)
+        self.processes.worker(group, *launcher, concurrency=processes)
 
     def connection(self, **options: Any) -> psycopg.Connection[Any]:
         """A connection to Postgres itself. Raises psycopg.OperationalError while it is down."""
         return psycopg.connect(self.servers.database_url, autocommit=True, connect_timeout=2, **options)
+
+    def insist(self, sql: str, values: Sequence[object]) -> float:
+        """Run a statement of one transaction until it is known to be committed; when it was (since 1970)."""
+        while True:
+            try:
+                with self.connection() as connection:
+                    connection.execute(sql, values)
+                return time.time()
+            except psycopg.OperationalError:
+                self.tick()  # which starts Postgres again
+                time.sleep(0.1)
 
     def broker(self) -> redis.Redis:
         """A client of the broker itself."""

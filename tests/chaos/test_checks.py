@@ -10,11 +10,13 @@ import pytest
 
 from project.ids import attempt_id
 from tests.chaos import checks
-from tests.chaos.checks import CRITICAL_BOUND
-from tests.chaos.evidence import Attempt, Entry, Evidence, Listened, Move, Probe, Target, Window
+from tests.chaos.checks import CRITICAL_BOUND, DRAINED_WITHIN
+from tests.chaos.evidence import Attempt, Drain, Entry, Evidence, Listened, Move, Probe, Target, Window
+from tests.chaos.stage import LEASE
 
 NOTIFICATION, CANCELLED, CRITICAL = UUID(int=1 << 64), UUID(int=2 << 64), UUID(int=3 << 64)
-EMAIL, SMS, IN_APP, DEAD, GONE, BLOCKED, CODE = (UUID(int=n << 8) for n in range(1, 8))
+EMAIL, SMS, IN_APP, DEAD, GONE, BLOCKED, CODE, PUSH, HOOK, OLD_APP = (UUID(int=n << 8) for n in range(1, 11))
+PHONE, APP = "fcm:0a000000-0000-0000-0000-000000000000", "fcm:0b000000-0000-0000-0000-000000000000"
 NEW = UUID(int=99 << 8)
 USER, ADDRESS = 5, "p@example.com"
 NOW = 1_000_000.0
@@ -27,12 +29,14 @@ def target(
     return Target(of, USER, channel, lane or f"{channel}.normal", address or ADDRESS, status, at)
 
 
-def attempt(of: UUID, outcome: str, *, number: int = 1, at: float = NOW, unknown: bool = False) -> Attempt:
-    return Attempt(of, attempt_id(of, number), outcome, at, unknown)
+def attempt(
+    of: UUID, outcome: str, *, number: int = 1, at: float = NOW, unknown: bool = False, by: str = ""
+) -> Attempt:
+    return Attempt(of, attempt_id(of, number), outcome, at, unknown, by)
 
 
-def accepted(of: UUID, number: int = 1, at: float = NOW) -> Entry:
-    return Entry(attempt_id(of, number), at)
+def accepted(of: UUID, number: int = 1, at: float = NOW, *, by: str = "", key: str = "") -> Entry:
+    return Entry(attempt_id(of, number), at, by, key)
 
 
 @pytest.fixture
@@ -48,20 +52,30 @@ def seen() -> Evidence:
             GONE: target("sms", "cancelled", of=CANCELLED),
             BLOCKED: target("sms", "skipped", address="+15005550911"),
             CODE: target("sms", "sent", of=CRITICAL, lane="sms.critical", address="+15005551234"),
+            PUSH: target("push", "sent", address=PHONE),
+            HOOK: target("webhook", "sent"),
+            OLD_APP: target("push", "skipped", address=APP),
         },
         ledger={
-            EMAIL: [accepted(EMAIL)],
+            EMAIL: [accepted(EMAIL, by="ses")],
             SMS: [accepted(SMS)],
+            PUSH: [accepted(PUSH, by="fcm", key="push")],
+            HOOK: [accepted(HOOK, 1, NOW, key="hook"), accepted(HOOK, 2, NOW + 5, key="hook")],
             DEAD: [accepted(DEAD)],
             CODE: [accepted(CODE, 1, NOW + 1), accepted(CODE, 2, NOW + 9)],
         },
-        unknown=Counter({DEAD: 1, CODE: 1}),
+        unknown=Counter({DEAD: 1, CODE: 1, HOOK: 1}),
+        made_by={attempt_id(EMAIL, 1): "ses", attempt_id(PUSH, 1): "fcm"},
+        drains=[Drain("sendgrid", NOW, NOW + 20)],
+        by_drained=[attempt(SMS, "accepted", at=NOW + DRAINED_WITHIN - 1, by="sendgrid")],
+        removed={APP: NOW},
+        bad_answers={"+15005550905", PHONE},
         attempts={
             DEAD: [attempt(DEAD, "unknown", unknown=True)],
             BLOCKED: [attempt(BLOCKED, "temporary_failure")],
         },
         rows={NOTIFICATION: "key-1/0", CANCELLED: "key-2/0", CRITICAL: "probe-1"},
-        promised={NOTIFICATION: ("key-1/0", 5), CANCELLED: ("key-2/0", 1)},
+        promised={NOTIFICATION: ("key-1/0", 8), CANCELLED: ("key-2/0", 1)},
         moves=[Move("queued", "sending", False, 9, EMAIL), Move("sent", "sent", False, 1, SMS)],
         cancelled={CANCELLED: NOW},
         told_cancelled={GONE},
@@ -70,7 +84,7 @@ def seen() -> Evidence:
         inboxes={USER: inbox},
         probes=[Probe(CODE, "sms", NOW)],
         backed_up=[NOW - 0.5],
-        unanswered=1,
+        unanswered=2,
         in_the_air=1,
     )
 
@@ -84,7 +98,7 @@ def test_a_good_run_passes(seen: Evidence) -> None:
 
 
 def promised_target_is_missing(seen: Evidence) -> None:
-    seen.promised[NOTIFICATION] = ("key-1/0", 6)
+    seen.promised[NOTIFICATION] = ("key-1/0", 9)
 
 
 def promised_notification_is_missing(seen: Evidence) -> None:
@@ -135,7 +149,7 @@ def test_i1_takes_a_refusal_for_a_reason(seen: Evidence, outcome: str) -> None:
     assert found(seen) == set()
 
 
-@pytest.mark.parametrize("id", [EMAIL, SMS])
+@pytest.mark.parametrize("id", [EMAIL, SMS, PUSH, HOOK])
 def test_i2_finds_a_sent_target_the_provider_never_had(seen: Evidence, id: UUID) -> None:
     del seen.ledger[id]
     assert found(seen) == {"I2"}
@@ -173,10 +187,32 @@ def test_i3_finds_that_everything_is_called_unknown(seen: Evidence) -> None:
     assert found(seen) == {"I3"}
 
 
-@pytest.mark.parametrize("number", ["+15005550905", "+15005550907"])
-def test_i3_allows_for_answers_that_tell_nothing(seen: Evidence, number: str) -> None:
-    seen.targets[SMS] = target("sms", "delivered", address=number)
-    seen.unknown[SMS] += 1
+def test_i3_finds_a_failover_after_a_temporary_failure_that_was_none(seen: Evidence) -> None:
+    seen.ledger[EMAIL].append(accepted(EMAIL, 2, NOW + 1, by="sendgrid"))
+    seen.made_by[attempt_id(EMAIL, 2)] = "sendgrid"
+    assert found(seen) == {"I3"}
+    assert [violation.kind for violation in checks.violations(seen)] == ["duplicated"]
+
+
+def test_i3_finds_a_webhook_that_is_repeated_without_an_unknown_attempt(seen: Evidence) -> None:
+    del seen.unknown[HOOK]
+    assert found(seen) == {"I3"}
+
+
+@pytest.mark.parametrize("key", ["another", ""])
+def test_i3_finds_a_repetition_that_nobody_would_recognise(seen: Evidence, key: str) -> None:
+    seen.ledger[HOOK][1] = accepted(HOOK, 2, NOW + 5, key=key)
+    assert found(seen) == {"I3"}
+
+
+def test_i3_finds_a_push_without_a_collapse_id(seen: Evidence) -> None:
+    seen.ledger[PUSH] = [accepted(PUSH, by="fcm")]
+    assert found(seen) == {"I3"}
+
+
+def test_i3_allows_for_answers_that_tell_nothing(seen: Evidence) -> None:
+    seen.targets[SMS] = target("sms", "delivered", address="+15005550905")
+    seen.unknown.update([SMS, PUSH])
     assert found(seen) == set()
 
 
@@ -233,6 +269,23 @@ def test_i5_allows_what_was_checked_before(seen: Evidence) -> None:
 def test_i5_allows_a_later_attempt_that_did_not_reach_the_provider(seen: Evidence) -> None:
     seen.ledger[BLOCKED] = [accepted(BLOCKED, 1, NOW)]
     seen.attempts[BLOCKED].append(attempt(BLOCKED, "temporary_failure", number=2, at=NOW + 2))
+    assert found(seen) == set()
+
+
+@pytest.mark.parametrize("outcome", ["accepted", "permanent_failure", "unknown"])
+def test_i5_finds_any_call_to_a_device_that_is_dead(seen: Evidence, outcome: str) -> None:
+    seen.suppressed["push", PHONE] = NOW
+    seen.attempts[PUSH] = [attempt(PUSH, outcome, at=NOW + 0.1)]
+    assert found(seen) == {"I5"}
+
+
+def test_i5_finds_a_call_to_a_device_that_was_removed_before_its_claim(seen: Evidence) -> None:
+    seen.attempts[OLD_APP] = [attempt(OLD_APP, "permanent_failure", at=NOW + LEASE + 0.1)]
+    assert found(seen) == {"I5"}
+
+
+def test_i5_allows_a_call_to_a_device_that_was_removed_after_it_was_looked_up(seen: Evidence) -> None:
+    seen.attempts[OLD_APP] = [attempt(OLD_APP, "permanent_failure", at=NOW + LEASE - 0.1)]
     assert found(seen) == set()
 
 
@@ -308,3 +361,21 @@ def test_i8_excuses_what_falls_into_an_outage_of_its_channel(
 def test_i8_finds_that_nothing_was_measured_under_load(seen: Evidence) -> None:
     seen.backed_up = [NOW - 60]
     assert found(seen) == {"I8"}
+
+
+def test_i9_finds_a_message_that_another_provider_accepted(seen: Evidence) -> None:
+    seen.ledger[EMAIL] = [accepted(EMAIL, by="sendgrid")]
+    assert found(seen) == {"I9"}
+
+
+def test_i9_finds_a_call_of_a_drained_provider(seen: Evidence) -> None:
+    seen.by_drained.append(attempt(EMAIL, "accepted", at=NOW + DRAINED_WITHIN + 1, by="sendgrid"))
+    assert found(seen) == {"I9"}
+
+
+@pytest.mark.parametrize(("by", "after"), [("ses", DRAINED_WITHIN + 1), ("sendgrid", 21)])
+def test_i9_allows_what_another_one_sends_and_what_it_sends_again(
+    seen: Evidence, by: str, after: float
+) -> None:
+    seen.by_drained.append(attempt(EMAIL, "accepted", at=NOW + after, by=by))
+    assert found(seen) == set()

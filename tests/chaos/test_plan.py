@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from project.dev.processes import WORKERS
 from tests.chaos import plan
+from tests.chaos.checks import DRAINED_WITHIN
 from tests.chaos.faults import FAULTS
-from tests.chaos.plan import BY_NAME, KINDS, PROFILES
+from tests.chaos.plan import BY_NAME, KINDS, PROFILES, PROVIDERS
 
 
 def test_the_same_seed_gives_the_same_plan_and_another_seed_another() -> None:
@@ -15,15 +17,20 @@ def test_the_same_seed_gives_the_same_plan_and_another_seed_another() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_each_kind_comes_in_every_twenty(seed: int) -> None:
-    faults = [one for planned in plan.make(seed, 60, "quick") for one in planned]
-    for start in (0, 20, 40):
-        assert {one.kind for one in faults[start : start + 20]} == {kind.name for kind in KINDS}
-    assert [one.number for one in faults] == list(range(1, 61))
+def test_each_kind_comes_in_every_deal(seed: int) -> None:
+    deal = len(KINDS)
+    faults = [one for planned in plan.make(seed, 3 * deal, "quick") for one in planned]
+    for start in (0, deal, 2 * deal):
+        assert {one.kind for one in faults[start : start + deal]} == {kind.name for kind in KINDS}
+    assert [one.number for one in faults] == list(range(1, 3 * deal + 1))
+
+
+def test_a_quick_run_has_each_kind() -> None:
+    assert PROFILES["quick"].faults == len(KINDS)
 
 
 def test_every_variant_comes_sooner_or_later() -> None:
-    made = {(one.kind, one.variant) for planned in plan.make(1, 4_000, "full") for one in planned}
+    made = {(one.kind, one.variant) for planned in plan.make(1, 20_000, "full") for one in planned}
     assert made == {(kind.name, variant) for kind in KINDS for variant in kind.variants}
 
 
@@ -38,8 +45,15 @@ def test_faults_overlap_within_a_round_and_each_is_as_its_kind_says() -> None:
 
 
 def test_a_number_of_faults_that_fills_no_round_is_kept() -> None:
-    assert [len(planned) for planned in plan.make(1, 13, "quick")] == [10, 3]
+    assert [len(planned) for planned in plan.make(1, 13, "full")] == [10, 3]
 
 
 def test_every_kind_is_a_fault_that_can_be_played() -> None:
     assert FAULTS.keys() == BY_NAME.keys()
+
+
+def test_every_group_and_every_provider_can_be_hit_and_a_drain_outlasts_what_workers_know() -> None:
+    assert set(BY_NAME["kill-worker"].variants) == set(WORKERS)
+    for kind in ("slow-link", "reset-link", "black-hole", "provider-errors", "provider-refuses"):
+        assert {variant.split()[-1] for variant in BY_NAME[kind].variants} >= PROVIDERS.keys()
+    assert BY_NAME["provider-drained"].quick > DRAINED_WITHIN

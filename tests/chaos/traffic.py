@@ -21,6 +21,8 @@ from tests.chaos.people import People
 AT_ONCE = 16  # requests in the air
 WIDE = 510  # people, by two channels: more than 1,000 targets go by the bulk lanes
 REPLAYED = 50  # requests that may be sent again
+AS_ANSWERED = 0  # targets of a person whose places change
+APP_EVERY = 0.5  # seconds from one app that is installed anew to the next
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,11 @@ class Request:
     key: str
     path: str
     body: bytes
-    rows: dict[str, int]  # our name of each notification -> how many targets it must have
+    rows: dict[str, int]  # our name of each notification -> how many targets it must have, or AS_ANSWERED
 
     @property
     def targets(self) -> int:
-        return sum(self.rows.values())
+        return sum(max(1, targets) for targets in self.rows.values())
 
 
 class Traffic:
@@ -52,6 +54,7 @@ class Traffic:
         self.accepted: dict[str, Accepted] = {}  # by notification id
         self.cancelled: dict[str, float] = {}  # notification id -> when the answer was here
         self.told_cancelled: set[str] = set()  # targets whose cancellation was answered
+        self.removed: dict[str, float] = {}  # device's address -> when the answer was here
         self.wrong: list[str] = []  # answers that contradict each other, or a plain refusal
         self._requests = 0
         self._recent: deque[tuple[Request, bytes]] = deque(maxlen=REPLAYED)
@@ -72,6 +75,19 @@ class Traffic:
         end = self.made + targets
         while self.made < end:
             await self._send(self._wide())
+
+    async def change_devices(self) -> None:
+        """Remove apps and install them anew, each as another device with the same token, until cancelled."""
+        installed: dict[int, str] = {}
+        while True:
+            for person in self._people.changing:
+                if device := installed.pop(person.id, ""):
+                    answer = await self._client.call("DELETE", f"/api/devices/{device}/", or_else=404)
+                    self.removed[f"fcm:{device}"] = answer.at
+                body = orjson.dumps({"user": person.id, "kind": "fcm", "token": person.token})
+                answer = await self._client.call("POST", "/api/devices/", body)
+                installed[person.id] = answer.json["id"]
+                await asyncio.sleep(APP_EVERY * self._chance.uniform(0.5, 1.5))
 
     async def finish(self) -> None:
         """Until every request has its answer."""
@@ -109,15 +125,16 @@ class Traffic:
         return {"title": "News", "body": f"There is news, number {self._requests}."}
 
     def _odd(self) -> Request:
-        """To one whose address the simulator plays; few attempts, as some never succeed."""
-        channel = self._chance.choice(list(self._people.odd))
+        """To one whose address the simulator plays, or changes; few attempts, as some never succeed."""
+        channel = self._chance.choice([*self._people.odd, "push"])
+        whom = [one.id for one in self._people.changing] * 6 if channel == "push" else []
         row = {
-            "targets": [self._chance.choice(self._people.odd[channel])],
+            "targets": [self._chance.choice([*self._people.odd[channel], *whom])],
             "channels": [channel],
             "priority": self._chance.choice(PRIORITIES),
             "max_attempts": 3,
         }
-        return self._request("/api/notifications/", [row | self._words()])
+        return self._request("/api/notifications/", [row | self._words()], AS_ANSWERED)
 
     def _wide(self) -> Request:
         users = self._chance.sample(self._people.plain, WIDE)
@@ -125,14 +142,18 @@ class Traffic:
         row = {"targets": users, "channels": channels, "priority": self._chance.choice(PRIORITIES[1:])}
         return self._request("/api/notifications/", [row | self._words()])
 
-    def _request(self, path: str, rows: list[dict[str, Any]]) -> Request:
+    def _request(self, path: str, rows: list[dict[str, Any]], targets: int | None = None) -> Request:
+        """`targets`: of each row, if its people do not say it."""
         self._requests += 1
         key = f"key-{self._requests}"
         names: dict[str, int] = {}
         for number, row in enumerate(rows):
             row["related_object"] = {"type": "chaos", "id": f"{key}/{number}"}
             channels = CHANNELS if row["channels"] == "all" else row["channels"]
-            names[f"{key}/{number}"] = len(row["targets"]) * len(channels)
+            if targets is None:
+                names[f"{key}/{number}"] = self._people.targets(row["targets"], channels)
+            else:
+                names[f"{key}/{number}"] = targets
         body = {"notifications": rows} if path.endswith("bulk/") else rows[0]
         return Request(key, path, orjson.dumps(body), names)
 
@@ -179,7 +200,8 @@ class Traffic:
             self.wrong.append(f"{request.key}: {len(found)} of {len(request.rows)} accepted")
         for notification in found:
             row = notification["related_object"]["id"]
-            self.accepted[notification["id"]] = Accepted(row, request.rows[row])
+            targets = request.rows[row] or len(notification["targets"])
+            self.accepted[notification["id"]] = Accepted(row, targets)
         self._recent.append((request, answers[0].body))
 
     async def _cancel(self, id: str) -> None:
