@@ -81,8 +81,10 @@ def _is_built(account: Account) -> bool:
 
 def _room(account: Account, *, urgent: bool) -> Grant:
     """How many messages it may have now, or in how many seconds it may have one."""
-    if account.is_open or account.mode is Mode.DRAINED:
-        return Grant(0, account.seconds_left() if account.is_open else LONGEST_PAUSE)
+    if account.mode is Mode.DRAINED:
+        return Grant(0, LONGEST_PAUSE)
+    if account.is_open:
+        return Grant(0, account.seconds_left())
     most = min(settings.BULK_BATCH, providers.adapter_of(account).batch_size)
     return limits.take(account.name, account.limits, most, urgent=urgent)
 

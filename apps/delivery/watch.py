@@ -11,6 +11,7 @@ from django.db import Error
 from apps.delivery import health, providers
 from apps.delivery.health import Event, Health, Kind, Tally
 from apps.delivery.providers import Account
+from apps.delivery.routing import Mode
 from project import clock, db
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ WHERE provider = %s AND open_seconds > 0 AND open_until <= carillon_now()
 
 def begin_probe(account: Account) -> bool:
     """Whether this process may try an open provider with one message: one at a time may, when it is time."""
-    if not account.is_open or account.seconds_left() > 0:
+    if not account.is_open or account.mode is Mode.DRAINED or account.seconds_left() > 0:
         return False
     return db.execute(_BEGIN_PROBE, [PROBE_SECONDS, account.name]) == 1
 

@@ -331,6 +331,25 @@ def test_beside_a_healthy_one_a_probe_gets_one_message_of_the_batch(several) -> 
     assert sent(adapters) == {"a": 1, "b": 9}
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_one_that_is_drained_is_not_even_tried(several, no_bells, alone: bool) -> None:
+    adapters = several(a=accepting) if alone else several(a=accepting, b=accepting)
+    opened()
+    Provider.objects.filter(name="a").update(mode="drained")
+    targets = rows.queued(5)
+    move_clock(31)
+    providers.forget()
+    assert engine.work(LANE) == (0 if alone else 5)
+    assert sent(adapters)["a"] == 0
+    assert set(rows.statuses(targets)) == ({"queued"} if alone else {"sent"})
+    assert no_bells == ([(LANE, dispatch.LONGEST_PAUSE)] if alone else [])
+    Provider.objects.filter(name="a").update(mode="normal")
+    rows.queued(1)
+    providers.forget()
+    engine.work(LANE)
+    assert sent(adapters)["a"] == 1  # nobody holds its probe
+
+
 def test_one_probe_at_a_time_and_none_is_kept_without_a_message(several) -> None:
     several(a=accepting)
     opened()
