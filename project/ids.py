@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime
 from uuid import UUID
 
 _VERSION = 7 << 76
@@ -19,6 +20,11 @@ def uuid7() -> UUID:
     return UUID(
         int=milliseconds << 80 | _VERSION | (random >> 64 & 0xFFF) << 64 | _VARIANT | random & _RANDOM
     )
+
+
+def time_of(id: UUID) -> datetime:
+    """When it was made, UTC, to the millisecond."""
+    return datetime.fromtimestamp((id.int >> 80) / 1000, UTC)
 
 
 def target_id() -> UUID:

@@ -84,7 +84,7 @@ def _room(account: Account, *, urgent: bool) -> Grant:
     if account.mode is Mode.DRAINED:
         return Grant(0, LONGEST_PAUSE)
     if account.is_open:
-        return Grant(0, account.seconds_left())
+        return Grant(0, max(SHORTEST_PAUSE, account.seconds_left()))  # another may be trying it just now
     most = min(settings.BULK_BATCH, providers.adapter_of(account).batch_size)
     return limits.take(account.name, account.limits, most, urgent=urgent)
 

@@ -19,7 +19,7 @@ from apps.notifications import tracking
 from apps.notifications.transitions import Claimed
 from apps.users import places
 from apps.users.people import Person
-from project import db
+from project import db, ids
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,7 @@ def _data(target: Claimed, content: Content, recipient: Mapping[str, str]) -> di
         "type": "notification",
         "notification_id": str(target.notification_id),
         "target_id": str(target.id),
+        "timestamp": ids.time_of(target.notification_id).isoformat(timespec="milliseconds"),
         "recipient": recipient.get("external_id") or None,
         "payload": content.payload,
     }

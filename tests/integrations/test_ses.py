@@ -82,6 +82,7 @@ async def server(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
 class TestSes(AdapterContract):
     channel = "email"
     opted_out = None
+    nonsense = ""  # boto3 has read it, and forgotten what it could not read
 
     def build(self, simulator: Simulator, **options: Any) -> SesAdapter:
         return build_at(simulator.url, **options)

@@ -75,6 +75,7 @@ class TestSmtp(AdapterContract):
     opted_out = PermanentFailure("rejected")
     rate_limited = TemporaryFailure("rate_limited")  # SMTP cannot say when
     gateway = TemporaryFailure("unavailable")  # a relay's reply is the server's own
+    nonsense = "DATA -1 orks!"  # "It works!", read as a code of three characters and a text
 
     def build(self, simulator: Simulator, **options: Any) -> SmtpAdapter:
         assert simulator.smtp_port

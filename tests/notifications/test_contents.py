@@ -44,6 +44,7 @@ def test_programs_are_told_what_it_is_about(channel: str) -> None:
         "type": "notification",
         "notification_id": str(note.pk),
         "target_id": str(target.id),
+        "timestamp": ids.time_of(target.notification_id).isoformat(timespec="milliseconds"),
         "recipient": "ada",
         "payload": {"order": 17},
         "related_object": {"type": "order", "id": "A-17"},
