@@ -47,7 +47,7 @@ app.conf.update(
     broker_connection_timeout=settings.REDIS_TIMEOUT,
     broker_connection_max_retries=None,  # after the 100 of the default it would end
     broker_transport_options={
-        "queue_order_strategy": "priority",  # a group's lanes in the order it lists them
+        "queue_order_strategy": "project.turns:ByUrgency",
         "socket_timeout": settings.REDIS_TIMEOUT * 2,
         "socket_connect_timeout": settings.REDIS_TIMEOUT,
         "socket_keepalive": True,
