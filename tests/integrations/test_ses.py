@@ -44,6 +44,12 @@ UNVERIFIED = (
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def sdk() -> None:
+    """Loaded before any message has to wait for it: timeouts are short here."""
+    build_at("http://127.0.0.1:1")._make().close()
+
+
 @pytest.fixture(scope="module")
 def send_email() -> Any:
     """The operation as the vendor's own model describes it."""
@@ -384,6 +390,7 @@ class TestSes(AdapterContract):
     async def test_a_server_that_never_begins_tls_is_temporary(self) -> None:
         async with server() as (url, seen):
             adapter = build_at(url.replace("http:", "https:"), timeout=0.3)
+            await adapter._made()
             assert await send(adapter, [self.message()]) == [TemporaryFailure("unreachable")]
             await adapter.close()
         assert len(seen) == 1
@@ -400,11 +407,32 @@ class TestSes(AdapterContract):
 
         monkeypatch.setattr(socket, "getaddrinfo", slowly)
         adapter = build_at(f"http://slow.invalid:{running.simulator.port}", timeout=0.2)
+
+    async def test_a_name_that_is_never_resolved_is_temporary(self, names: threading.Event) -> None:
+        adapter = build_at("http://slow.invalid:1", timeout=0.2)
+        await adapter._made()
         assert await send(adapter, [self.message()]) == [TemporaryFailure("unreachable")]
         found.set()
         await asyncio.to_thread(adapter._threads.shutdown)  # the call has ended
         await adapter.close()
         assert running.seen == []
+
+    @pytest.mark.asyncio
+    async def test_one_that_waited_too_long_for_the_sdk(self, simulator: Simulator) -> None:
+        adapter = self.build(simulator, timeout=0.4)
+        make, free = adapter._make, threading.Event()
+
+        def slowly() -> object:
+            free.wait(20)
+            return make()
+
+        adapter._make = slowly  # type: ignore[assignment]
+        assert await send(adapter, [self.message()]) == [TemporaryFailure("not_started")]
+        free.set()
+        await adapter._made()
+        assert isinstance((await send(adapter, [self.message()]))[0], Accepted)
+        assert simulator.ledger.seq == 1
+        await adapter.close()
 
     @pytest.mark.asyncio
     async def test_one_that_waited_too_long_for_a_thread(self, simulator: Simulator) -> None:

@@ -34,8 +34,8 @@ class SesAdapter(OneAtATime):
     - `sender`: "a@b.example" or "Name <a@b.example>", of a verified identity.
     - `configuration_set`: the one whose events go to the receipts. Without one SES uses the identity's own.
     - `base_url`: empty for Amazon's endpoint of the region.
-    - `timeout`: seconds for one message, waiting for a thread included; the process's first ones also wait
-      for the SDK, 0.3 s.
+    - `timeout`: seconds for one message, waiting for a thread included; and for the SDK, which the process's
+      first ones do for 0.3 s.
     - `threads`: of this process; connections, too. A batch may be larger: by then what a batch costs the
       engine is shared by enough.
     """
@@ -88,12 +88,16 @@ class SesAdapter(OneAtATime):
             request = self._request(message, address)
         except UnicodeEncodeError:
             return PermanentFailure("invalid_content")
+        deadline = asyncio.get_running_loop().time() + self.timeout
         try:
-            transport = await self._made()
+            async with asyncio.timeout_at(deadline):
+                transport = await self._made()
+        except TimeoutError:
+            return TemporaryFailure("not_started")
         except Exception:  # a region, a URL or credentials that the SDK makes no client of
             self._transport = None
             return SETUP
-        return await self._within_timeout(transport, request)
+        return await self._by(deadline, transport, request)
 
     def _request(self, message: Message, address: str) -> dict[str, Any]:
         """The call's arguments. Raises UnicodeEncodeError; JSON would let halves of characters through."""
@@ -123,12 +127,13 @@ class SesAdapter(OneAtATime):
             self._transport = self._threads.submit(self._make)
         return await asyncio.shield(asyncio.wrap_future(self._transport))  # one that gives up is not all
 
-    async def _within_timeout(self, transport: Transport, request: dict[str, Any]) -> Outcome:
+    async def _by(self, deadline: float, transport: Transport, request: dict[str, Any]) -> Outcome:
         call = Call()
         future = self._threads.submit(_outcome, transport, call, request)
         try:
             # Sockets time out by themselves, first.
-            return await asyncio.wait_for(asyncio.wrap_future(future), self.timeout + 0.2)
+            async with asyncio.timeout_at(deadline + 0.2):
+                return await asyncio.wrap_future(future)
         except TimeoutError:
             call.give_up()
         if call.left:
