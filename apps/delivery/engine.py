@@ -50,7 +50,13 @@ def work(lane: str) -> int:
 def _deliver(batch: Sequence[Claim]) -> None:
     """Send all claims at once, and settle them as it becomes known how they end."""
     told = Told()
-    flights = {claim.id: flight for claim in batch if (flight := _depart(claim, told)) is not None}
+    # Looked up once: a changed provider gets a new adapter, which would close the one that is at work.
+    accounts = {name: providers.named(channel, name) for channel, name in _names(batch)}
+    flights = {
+        claim.id: flight
+        for claim in batch
+        if (flight := _depart(claim, accounts[claim.provider], told)) is not None
+    }
     while flights:
         claim_id, group = told.next(min(flight.deadline for flight in flights.values()))
         if claim_id is None:
@@ -61,9 +67,12 @@ def _deliver(batch: Sequence[Claim]) -> None:
             del flights[claim_id]
 
 
-def _depart(claim: Claim, told: Told) -> _Flight | None:
+def _names(batch: Sequence[Claim]) -> set[tuple[str, str]]:
+    return {(claim.channel, claim.provider) for claim in batch}
+
+
+def _depart(claim: Claim, account: Account | None, told: Told) -> _Flight | None:
     """Commit that the claim's messages are about to leave, and let them; None if none has left."""
-    account = providers.named(claim.channel, claim.provider)
     if account is None:
         _not_sent(claim)
         return None
@@ -74,7 +83,8 @@ def _depart(claim: Claim, told: Told) -> _Flight | None:
     if started and time.monotonic() - asked > settings.CLAIM_LEASE - adapter.timeout - settings.CLAIM_MARGIN:
         started = None  # this process stood still for so long that the sweeper may have the claim by now
     at, stay = started or (claim.taken_at, messages.keys())
-    end = _End(claim, at, account=account, stayed=[id for id in messages if id in stay], given_up=ended)
+    stayed = [id for id in messages if id in stay]
+    end = _End(claim, at, account=account, adapter=adapter, stayed=stayed, given_up=ended)
     leaving = [message for id, message in messages.items() if id not in stay]
     if not leaving:
         end.settle([], last=True)
@@ -101,11 +111,13 @@ class _End:
         at: datetime,
         *,
         account: Account | None = None,
+        adapter: Adapter | None = None,
         stayed: Sequence[UUID] = (),
         given_up: Sequence[Settled] = (),
     ) -> None:
         self.claim = claim
         self._account = account
+        self._adapter = adapter
         self._started_at = at
         self._outcomes: list[Outcome] = []
         self._targets = {target.id: target for target in claim.targets}
@@ -120,7 +132,7 @@ class _End:
         ]
         self._unknown |= until_committed(lambda: self._write(ended, last))
         self._outcomes += [outcome for _, outcome in told]
-        if last and self._account is not None and providers.adapter_of(self._account).is_one_service:
+        if last and self._account and self._adapter and self._adapter.is_one_service:
             watch.report(self._account, health.tally(self._outcomes))
 
     def _cost(self, message: Message) -> Decimal | None:

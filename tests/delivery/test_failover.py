@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from apps.delivery import dispatch, engine, providers, receipts, sweeper, watch
+from apps.delivery import claims, dispatch, engine, providers, receipts, sweeper, watch
 from apps.delivery.models import Claim, Provider, ProviderEvent, ProviderHealth
 from apps.integrations.contract import (
     Accepted,
@@ -408,6 +408,51 @@ def test_one_that_is_taken_away_after_the_claim_leaves_its_messages_to_the_other
     assert rows.statuses([target]) == ["queued"] and rows.row(target)["attempts"] == 0
     engine.work(LANE)
     assert rows.statuses([target]) == ["sent"] and sent(adapters) == {"a": 0, "b": 1}
+
+
+def test_one_that_is_changed_while_its_messages_are_in_the_air_is_not_closed(monkeypatch) -> None:
+    built: list[Scripted] = []
+    closed: list[Scripted] = []
+
+    async def slowly(messages: Sequence[Message]) -> AsyncIterator[Outcomes]:
+        await asyncio.sleep(0.3)
+        cut = bool(closed)
+        yield [(one, UnknownOutcome("disconnected") if cut else Accepted("x")) for one in messages]
+
+    class Closing(Scripted):
+        async def close(self) -> None:
+            closed.append(self)
+
+    def build(account: providers.Account) -> Scripted:
+        if account.name == "b":
+            return Scripted(DOWN)
+        built.append(Closing(slowly))
+        return built[-1]
+
+    start = claims.start
+
+    def change(*arguments: Any) -> Any:
+        started = start(*arguments)
+        Provider.objects.filter(name="a").update(updated_at=clock.now() + timedelta(seconds=len(built)))
+        providers.forget()
+        return started
+
+    monkeypatch.setattr(providers, "build", build)
+    monkeypatch.setattr(providers, "_adapters", {})
+    Provider.objects.create(name="a", adapter="scripted", channel="email")
+    Provider.objects.create(name="b", adapter="scripted", channel="email", mode="pinned")
+    (had,) = rows.queued()
+    engine.work(LANE)
+    Provider.objects.filter(name="b").update(mode="drained")
+    providers.forget()
+    move_clock(1)
+    (fresh,) = rows.queued()
+    monkeypatch.setattr(claims, "start", change)
+    engine.work(LANE)
+    by_a = {one["route"] for one in rows.attempts([had, fresh]) if one["provider"] == "a"}
+    assert by_a == {"failover, the only one", "the only one"}
+    assert rows.statuses([had, fresh]) == ["sent", "sent"] and closed == []
+    assert sum(len(one.sent) for one in built) == 2
 
 
 def test_webhooks_have_no_breaker(several) -> None:
