@@ -90,7 +90,7 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile(deliveries=4_000, faults=23, in_round=12, between=2.6, calm=8.0),
+    "quick": Profile(deliveries=6_000, faults=23, in_round=12, between=2.6, calm=8.0),
     "full": Profile(deliveries=200_000, faults=200, in_round=10, between=3.5, calm=10.0),
 }
 

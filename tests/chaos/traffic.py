@@ -98,9 +98,9 @@ class Traffic:
 
     def _any(self) -> Request:
         chance = self._chance.random()
-        if chance < 0.1:
+        if chance < 0.25:
             return self._odd()
-        if chance < 0.35:
+        if chance < 0.45:
             rows = [self._row(self._chance.randint(1, 2)) for _ in range(self._chance.randint(3, 20))]
             return self._request("/api/notifications/bulk/", rows)
         return self._request("/api/notifications/", [self._row(self._chance.randint(1, 3))])
