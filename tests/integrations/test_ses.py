@@ -407,9 +407,6 @@ class TestSes(AdapterContract):
 
         monkeypatch.setattr(socket, "getaddrinfo", slowly)
         adapter = build_at(f"http://slow.invalid:{running.simulator.port}", timeout=0.2)
-
-    async def test_a_name_that_is_never_resolved_is_temporary(self, names: threading.Event) -> None:
-        adapter = build_at("http://slow.invalid:1", timeout=0.2)
         await adapter._made()
         assert await send(adapter, [self.message()]) == [TemporaryFailure("unreachable")]
         found.set()
