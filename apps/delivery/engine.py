@@ -18,7 +18,14 @@ from apps.delivery import claims, dispatch, health, in_app, providers, watch
 from apps.delivery.claims import Claim
 from apps.delivery.providers import Account
 from apps.delivery.settling import Ended, settle, until_committed
-from apps.integrations.contract import Adapter, Message, Outcome, Outcomes, UnknownOutcome
+from apps.integrations.contract import (
+    Adapter,
+    Message,
+    Outcome,
+    Outcomes,
+    TemporaryFailure,
+    UnknownOutcome,
+)
 from apps.notifications import contents, transitions
 from apps.notifications.contents import Rendered
 from apps.notifications.statuses import Reason, Status
@@ -132,6 +139,10 @@ class _End:
         ]
         self._unknown |= until_committed(lambda: self._write(ended, last))
         self._outcomes += [outcome for _, outcome in told]
+        if any(
+            isinstance(one.outcome, TemporaryFailure) and one.target.id in self.claim.spare for one in ended
+        ):
+            queues.ring_now(self.claim.lane)  # the next provider has not to wait for the sweeper
         if last and self._account and self._adapter and self._adapter.is_one_service:
             watch.report(self._account, health.tally(self._outcomes))
 

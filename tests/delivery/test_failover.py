@@ -201,6 +201,18 @@ def test_a_temporary_failure_goes_to_the_next_one_at_once(several) -> None:
     assert second["route"] == "failover, the only one"
 
 
+def test_the_next_one_does_not_wait_for_the_sweeper(several, monkeypatch) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr(queues, "ring_now", rung.append)
+    several(a=DOWN, b=DOWN, fields={"a": {"mode": "pinned"}})
+    rows.queued()
+    engine.work(LANE)
+    assert rung == [LANE]
+    move_clock(1)
+    engine.work(LANE)  # and all had it
+    assert rung == [LANE]
+
+
 def test_when_all_had_it_it_waits_and_then_any_may_have_it_again(several) -> None:
     several(a=DOWN, b=DOWN)
     (target,) = rows.queued()
