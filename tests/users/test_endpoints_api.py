@@ -155,8 +155,9 @@ def test_of_an_address_only_the_beginning_is_shown(api: Api, ada: User, kind: st
 
 
 def test_what_cannot_be_opened_can_still_be_listed_and_removed(api: Api, ada: User, settings: Any) -> None:
-    made = add(api)
     settings.ENCRYPTION_KEYS = ["4oEQkWQgwoqG0GjqXzsrYwKQdPbMk9GFIoI8gDbkq0s="]
+    made = add(api)
+    settings.ENCRYPTION_KEYS = []
     (one,) = api.get(f"{ENDPOINTS}?user={ada.pk}").json()["items"]
     assert (one["id"], one["address"]) == (made["id"], "…")
     assert api.send("DELETE", f"{ENDPOINTS}{made['id']}/").status_code == 204
