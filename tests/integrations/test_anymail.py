@@ -626,7 +626,8 @@ class TestConnections:
         outcomes = await send(adapter, [mail(address="anna+sim-hang@example.com"), mail(), mail()])
         await adapter.close()
         assert outcomes[0] == UnknownOutcome("timeout")
-        assert outcomes[1:] == [TemporaryFailure("not_started")] * 2
+        # One may get the thread in the very moment in which its time is up.
+        assert set(outcomes[1:]) <= {TemporaryFailure("not_started"), TemporaryFailure("unreachable")}
         assert [entry["address"] for entry in ledger_of(simulator)] == ["anna+sim-hang@example.com"]
 
     async def test_a_host_that_is_none_and_tls_that_is_none(self, simulator: Simulator) -> None:
