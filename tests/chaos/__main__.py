@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> int:
         print(report.last_line(run, seen, violations, options.seed), flush=True)
     if not violations:
         shutil.rmtree(built.folder, ignore_errors=True)
-    return int(bool(violations))
+    return checks.exit_code(violations)
 
 
 def _prepare(built: Stage) -> str:

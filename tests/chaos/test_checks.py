@@ -379,3 +379,8 @@ def test_i9_allows_what_another_one_sends_and_what_it_sends_again(
 ) -> None:
     seen.by_drained.append(attempt(EMAIL, "accepted", at=NOW + after, by=by))
     assert found(seen) == set()
+
+
+@pytest.mark.parametrize(("of_time", "code"), [([], 0), ([True, True], 3), ([True, False], 1), ([False], 1)])
+def test_only_what_a_busy_machine_brings_about_may_be_measured_again(of_time: list[bool], code: int) -> None:
+    assert checks.exit_code([checks.Violation("I", "wrong", "", of_time=one) for one in of_time]) == code
