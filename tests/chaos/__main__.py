@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -17,12 +18,15 @@ from tests.chaos import plan
 from tests.chaos.plan import PROFILES
 from tests.chaos.stage import Stage, stage
 
+FILES = 16_384
+
 
 def main(argv: list[str]) -> int:
     options = _parse(argv)
     print(f"seed {options.seed}", flush=True)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    _allow_many_connections()
     try:
         return _run(options)
     except KeyboardInterrupt:
@@ -78,6 +82,13 @@ def _run(options: argparse.Namespace) -> int:
     if not violations:
         shutil.rmtree(built.folder, ignore_errors=True)
     return checks.exit_code(violations)
+
+
+def _allow_many_connections() -> None:
+    """Each connection to a provider is two of our proxies': more files than the usual 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _prepare(built: Stage) -> str:
