@@ -97,7 +97,7 @@ def take(lane: str, provider: str, limit: int) -> Claim | None:
         found = due_rows(Due(lane, limit), lambda due: transitions.claim(due, claim_id))
         if not found:
             return None
-        targets = _without_dropped(claim_id, lane.partition(".")[0], found)
+        targets = _without_dropped(claim_id, lane, found, suppressed=_suppressed(lane, found))
         taken_at = _keep(claim_id, lane, _ONLY._replace(name=provider), targets) if targets else clock.now()
     return Claim(
         id=claim_id,
@@ -119,12 +119,18 @@ def _keep(claim_id: int, lane: str, choice: Choice, targets: Sequence[Claimed]) 
     return cast(datetime, taken_at)
 
 
-def _without_dropped(claim_id: int, channel: str, targets: list[Claimed]) -> list[Claimed]:
+def _suppressed(lane: str, targets: Iterable[Claimed]) -> suppression.Found:
+    channel = lane.partition(".")[0]
+    return suppression.among({(channel, target.address) for target in targets})
+
+
+def _without_dropped(
+    claim_id: int, lane: str, targets: list[Claimed], *, suppressed: suppression.Found
+) -> list[Claimed]:
     """Settle what was suppressed, cancelled or expired since it was planned; the others."""
-    suppressed = suppression.among({(channel, target.address) for target in targets})
     if not suppressed and not any(target.moot for target in targets):
         return targets
-    ends = {target.id: _end(target, channel, suppressed) for target in targets}
+    ends = {target.id: _end(target, lane.partition(".")[0], suppressed) for target in targets}
     transitions.settle(claim_id, [end for end in ends.values() if end])
     return [target for target in targets if not ends[target.id]]
 
@@ -192,10 +198,11 @@ def _claimed(lane: str, groups: _Groups, providers: int) -> list[Claim]:
     numbered = {choice: _ids.next() for choice in groups}
     pairs = [(target, numbered[choice]) for choice, group in groups.items() for target, _ in group]
     placed = {target.id: target for target in transitions.claim_each(pairs)}
+    suppressed = _suppressed(lane, placed.values())
     claims = []
     for choice, group in groups.items():
         taken = [placed[target.id] for target, _ in group if target.id in placed]
-        targets = _without_dropped(numbered[choice], lane.partition(".")[0], taken)
+        targets = _without_dropped(numbered[choice], lane, taken, suppressed=suppressed)
         spare = frozenset(target.id for target, spare in group if spare)
         if targets:
             claims.append(

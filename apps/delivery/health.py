@@ -87,7 +87,7 @@ class Health:
     @property
     def pristine(self) -> bool:
         """Nothing to mend: a good batch changes nothing."""
-        return self == PRISTINE or (self.factor == 100 and not self.failures and not self.open_seconds)
+        return self.factor == 100 and not self.failures and not self.open_seconds
 
 
 PRISTINE = Health()

@@ -9,7 +9,7 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import orjson
 from django.conf import settings
 
+from apps.delivery.health import Health
 from apps.delivery.limits import Limit
 from apps.delivery.retry import Policy
 from apps.delivery.routing import Candidate, Mode
@@ -137,7 +138,7 @@ def _health(row: db.Row) -> dict[str, Any]:
         "factor": factor,
         "open_left": left or 0.0,
         "is_open": open_seconds > 0,
-        "is_ailing": factor != 100 or failures > 0 or open_seconds > 0,
+        "is_ailing": not Health(factor=factor, failures=failures, open_seconds=open_seconds).pristine,
     }
 
 
@@ -291,12 +292,12 @@ def policy_of(channel: str) -> Policy:
     )
 
 
-def is_plain(accounts: Iterable[Account]) -> bool:
-    """Whether there is nothing to choose: one provider, for every address, without limits, and well."""
-    [*several] = accounts
-    if len(several) != 1:
+def is_plain(accounts: Sequence[Account]) -> bool:
+    """Whether there is nothing to choose: one provider, for every address, without limits, with its breaker
+    closed. Raises CannotBuild."""
+    if len(accounts) != 1:
         return False
-    (one,) = several
+    (one,) = accounts
     usable = not (one.serves or one.limits or one.is_open or one.mode is Mode.DRAINED)
     return usable and not adapter_of(one).kinds
 

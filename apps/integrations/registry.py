@@ -39,11 +39,6 @@ def adapter_class(key: str) -> type[Adapter]:
     return _imported(ADAPTERS[key])  # type: ignore[no-any-return]
 
 
-def build(key: str, options: dict[str, Any]) -> Adapter:
-    """An adapter from its settings (`PROVIDER_OPTIONS[key]`)."""
-    return adapter_class(key)(**options)
-
-
 def receiver_class(key: str) -> type[Receiver]:
     """The receiver's class. Raises KeyError for one that reports nothing."""
     return _imported(RECEIVERS[key])  # type: ignore[no-any-return]

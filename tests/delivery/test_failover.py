@@ -546,6 +546,15 @@ def test_a_routed_batch_costs_the_same_whatever_its_size(several, count: int) ->
     assert len(statements) == 4
 
 
+def test_what_is_suppressed_is_asked_once_for_all_providers(several) -> None:
+    several(a=accepting, b=accepting)
+    rows.queued(40)
+    with capture() as statements:
+        batch = dispatch.take(LANE)
+    assert len(batch.claims) == 2
+    assert sum("preferences_suppression" in statement for statement in statements) == 1
+
+
 def test_who_had_it_costs_one_statement_more(several) -> None:
     several(a=accepting, b=accepting)
     rows.targets(rows.notification(), Status.RETRYING, 50)

@@ -149,7 +149,8 @@ def test_a_claim_locks_the_summaries_of_all_it_drops_in_order_whatever_the_reaso
     suppression.suppress([Fact(None, "email", "gone@example.com", Cause.BOUNCED)])
 
     def drop() -> object:
-        return claims._without_dropped(CLAIM, "email", transitions.claim(Due(LANE, 10), CLAIM))
+        found = transitions.claim(Due(LANE, 10), CLAIM)
+        return claims._without_dropped(CLAIM, LANE, found, suppressed=claims._suppressed(LANE, found))
 
     assert free_while_waiting(drop, SUMMARY, notes[0].pk, notes[2].pk)
     assert not NotificationTarget.objects.filter(status="sending").exists()

@@ -8,7 +8,7 @@ import orjson
 
 from apps.integrations.apns.encoding import LARGEST, headers, payload
 from apps.integrations.apns.provider_token import ProviderToken
-from apps.integrations.apns.transport import Answer, Transport
+from apps.integrations.apns.transport import Transport
 from apps.integrations.contract import (
     Accepted,
     Message,
@@ -19,6 +19,7 @@ from apps.integrations.contract import (
     UnknownOutcome,
 )
 from apps.integrations.http import MISCONFIGURED_WAIT, by_status, not_understood, retry_after
+from apps.integrations.session import Answer
 
 _GONE = PermanentFailure("unregistered", address_is_dead=True)
 _INVALID = PermanentFailure("invalid_address", address_is_dead=True)

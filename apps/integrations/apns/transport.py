@@ -16,19 +16,11 @@ from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, StreamReset
 
 from apps.integrations.contract import Outcome, TemporaryFailure, UnknownOutcome
+from apps.integrations.session import Answer
 
 # They write down headers, device tokens among them. Filters, since levels can be set elsewhere.
 LOGGERS = ("httpcore.connection", "httpcore.http2", "hpack.hpack", "hpack.table")
 KEPT = 120.0  # seconds that an idle connection is kept: less than firewalls and NAT do
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What arrived."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @dataclass(slots=True)

@@ -22,7 +22,8 @@ from apps.integrations.contract import (
 )
 from apps.integrations.http import MISCONFIGURED_WAIT, by_status
 from apps.integrations.sendgrid.requests import MOST_PERSONALIZATIONS, Planner, Request
-from apps.integrations.sendgrid.transport import Answer, Transport
+from apps.integrations.sendgrid.transport import Transport
+from apps.integrations.session import Answer
 
 # By the `field` of a 400's errors: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors
 # Any other field, and any other status: apps/integrations/http.py.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
 from http.client import HTTPException
 from urllib.error import URLError
 
@@ -13,6 +11,7 @@ from sendgrid import SendGridAPIClient
 
 from apps.integrations.contract import Outcome, TemporaryFailure, UnknownOutcome
 from apps.integrations.http import MISCONFIGURED_WAIT
+from apps.integrations.session import Answer
 
 
 class Body(bytes):
@@ -30,15 +29,6 @@ class Body(bytes):
         return f"<{len(self)} bytes>"
 
     __repr__ = __str__
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What arrived: status, headers and body, whatever they are."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Transport:
