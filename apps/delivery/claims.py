@@ -157,23 +157,29 @@ def take_routed(lane: str, limit: int, route: Route, *, providers: int, pause: f
     """
     with db.one_transaction():
         found = due_rows(Due(lane, limit), transitions.lock_due)
-        routed = _routed(lane, found, route, providers)
+        suppressed = _suppressed(lane, found)
+        routed = _routed(lane, found, route, providers, suppressed=suppressed)
         waiting = [(choice, targets) for choice, targets in routed.items() if choice in (BUSY, DOWN)]
         for choice, targets in waiting:
             transitions.postpone([target for target, _ in targets], seconds=pause, reason=choice.reason)
             del routed[choice]
-        claims = _claimed(lane, routed, providers) if routed else []
+        claims = _claimed(lane, routed, providers, suppressed=suppressed) if routed else []
     return Batch(claims, len(found) >= limit, len(found))
 
 
 _Groups = dict[Choice, list[tuple[Claimed, bool]]]
 
 
-def _routed(lane: str, found: list[Claimed], route: Route, providers: int) -> _Groups:
+def _routed(
+    lane: str, found: list[Claimed], route: Route, providers: int, *, suppressed: suppression.Found
+) -> _Groups:
+    """What must not be sent any more goes nowhere: one claim drops it all, its summaries locked in order."""
+    channel = lane.partition(".")[0]
     had = _had(found, providers) if any(target.attempts for target in found) else {}
     groups: _Groups = {}
-    for target in found:  # what must not be sent any more goes anywhere: its claim drops it
-        choice, spare = Routed(NOWHERE) if target.moot else route(target.address, had.get(target.id, ()))
+    for target in found:
+        dropped = _end(target, channel, suppressed)
+        choice, spare = Routed(NOWHERE) if dropped else route(target.address, had.get(target.id, ()))
         groups.setdefault(choice, []).append((target, spare))
     return groups
 
@@ -194,26 +200,26 @@ def _had(found: Iterable[Claimed], providers: int) -> dict[UUID, set[str]]:
     return had
 
 
-def _claimed(lane: str, groups: _Groups, providers: int) -> list[Claim]:
+def _claimed(lane: str, groups: _Groups, providers: int, *, suppressed: suppression.Found) -> list[Claim]:
     numbered = {choice: _ids.next() for choice in groups}
     pairs = [(target, numbered[choice]) for choice, group in groups.items() for target, _ in group]
     placed = {target.id: target for target in transitions.claim_each(pairs)}
-    suppressed = _suppressed(lane, placed.values())
     claims = []
     for choice, group in groups.items():
         taken = [placed[target.id] for target, _ in group if target.id in placed]
-        targets = _without_dropped(numbered[choice], lane, taken, suppressed=suppressed)
+        if choice == NOWHERE:
+            taken = _without_dropped(numbered[choice], lane, taken, suppressed=suppressed)
         spare = frozenset(target.id for target, spare in group if spare)
-        if targets:
+        if taken:
             claims.append(
                 Claim(
                     id=numbered[choice],
                     lane=lane,
                     provider=choice.name,
                     worker=worker_name(),
-                    targets=targets,
+                    targets=taken,
                     full=False,
-                    taken_at=_keep(numbered[choice], lane, choice, targets),
+                    taken_at=_keep(numbered[choice], lane, choice, taken),
                     route=choice.reason,
                     providers=providers,
                     spare=spare,

@@ -145,6 +145,7 @@ def test_what_is_suppressed_or_late_is_dropped_on_this_way_too(several) -> None:
     suppress([Fact(None, "email", "stop@example.com", "manual")])
     assert engine.work(LANE) == 3
     assert rows.statuses([stopped, late, good]) == ["skipped", "expired", "sent"]
+    assert not Claim.objects.exists()
     assert sum(sent(adapters).values()) == 1
 
 
