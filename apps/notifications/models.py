@@ -34,15 +34,21 @@ class Notification(models.Model):
     client = models.ForeignKey(ServiceClient, models.PROTECT, null=True, db_index=False)
     title = models.TextField(blank=True)
     body = models.TextField(blank=True)
-    template = models.CharField(max_length=100, blank=True)
-    content = models.JSONField(null=True)  # channel -> the template's parts, pinned at acceptance
+    type = models.CharField(max_length=100, blank=True, db_default="")  # slug: what people can opt out of
+    critical = models.BooleanField(default=False, db_default=False)  # goes out whatever people have chosen
+    template = models.CharField(max_length=100, blank=True)  # its slug
+    template_version = models.BigIntegerField(null=True)  # pinned at acceptance: a TemplateVersion's id
+    content = models.JSONField(null=True)  # of one accepted before versions: channel -> the template's parts
     payload = models.JSONField(default=dict)
     channels = ArrayField(models.CharField(max_length=20))
     all_channels = models.BooleanField(default=False)  # of these, those the person has an address for
     priority = models.CharField(max_length=10)
     bulk = models.BooleanField(default=False)  # goes by the bulk lanes
     scheduled_at = models.DateTimeField(null=True)
+    local_time = models.CharField(max_length=19, blank=True, db_default="")  # where each person is
     expires_at = models.DateTimeField(null=True)
+    dedupe_key = models.CharField(max_length=255, blank=True, db_default="")
+    collapse_key = models.CharField(max_length=255, blank=True, db_default="")
     max_attempts = models.SmallIntegerField()
     related_type = models.CharField(max_length=100, blank=True)
     related_id = models.CharField(max_length=200, blank=True)
@@ -58,6 +64,11 @@ class Notification(models.Model):
                 fields=["organization", "related_type", "related_id", "-id"],
                 name="notification_related",
                 condition=~Q(related_id=""),
+            ),
+            models.Index(  # the list, filtered by template; the payloads a new version is tried with
+                fields=["organization", "template", "-id"],
+                name="notification_template",
+                condition=~Q(template=""),
             ),
         ]
 
@@ -95,6 +106,7 @@ class NotificationTarget(models.Model):
     archived_at = models.DateTimeField(null=True)
     complained_at = models.DateTimeField(null=True)
     cancel_asked_at = models.DateTimeField(null=True)  # while a call may be under way: do not repeat it
+    merged_into = models.UUIDField(null=True)  # the target that went out in the place of this one
 
     class Meta:
         indexes = [
@@ -108,6 +120,12 @@ class NotificationTarget(models.Model):
             ),
             models.Index(  # release of what is held
                 fields=["held_until", "id"], name="target_held", condition=Q(held_until__isnull=False)
+            ),
+            models.Index(  # what a person has waiting, to decide anew
+                fields=["user", "id"], name="target_held_of_user", condition=Q(held_until__isnull=False)
+            ),
+            models.Index(  # what a digest is made of
+                fields=["merged_into", "id"], name="target_merged", condition=Q(merged_into__isnull=False)
             ),
             models.Index(  # expiry of what waits for a worker that does not come
                 fields=["expires_at", "id"],
@@ -156,6 +174,61 @@ class DeliveryAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.target_id} #{self.number}"
+
+
+class TargetDecision(models.Model):
+    """Why a target was held, released, merged or skipped: each decision about it that needs explaining."""
+
+    id = models.BigAutoField(primary_key=True)
+    target = _soft_key(NotificationTarget, related_name="decisions")
+    at = models.DateTimeField(db_default=Now())
+    status = models.CharField(max_length=10)  # what it became
+    reason = models.CharField(max_length=60, blank=True)  # of `Reason`
+    until = models.DateTimeField(null=True)  # of one held
+    detail = models.JSONField(default=dict)  # what it was decided by: whose rule, which, in which time zone
+
+    class Meta:
+        indexes = [models.Index(fields=["target", "id"], name="decision_of_target")]
+
+    def __str__(self) -> str:
+        return f"{self.target_id}: {self.status}"
+
+
+class DedupeMark(models.Model):
+    """An event that a person was told of, and until when the same key is the same event."""
+
+    pk = models.CompositePrimaryKey("user_id", "type", "key")
+    user_id = models.BigIntegerField()
+    type = models.CharField(max_length=100)
+    key = models.CharField(max_length=255)
+    notification = _soft_key(Notification)
+    until = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["until"], name="dedupe_mark_over"),  # forgetting
+            models.Index(fields=["notification"], name="dedupe_mark_of_notification"),  # its cancellation
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class CapUse(models.Model):
+    """When a person was last written to by a channel, as far back as their caps count."""
+
+    pk = models.CompositePrimaryKey("user_id", "channel", "type")
+    user_id = models.BigIntegerField()
+    channel = models.CharField(max_length=20)
+    type = models.CharField(max_length=100)  # slug; empty: of every type
+    times = ArrayField(models.DateTimeField())  # oldest first
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["updated_at"], name="cap_use_age")]  # forgetting
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.channel} {self.type}"
 
 
 class DeadLetter(models.Model):
@@ -233,6 +306,8 @@ class InboxItem(models.Model):
     notification = _soft_key(Notification)
     title = models.TextField(blank=True)
     body = models.TextField(blank=True)
+    link = models.TextField(blank=True, db_default="")
+    actions = models.JSONField(null=True)  # [{"id", "label", "link"}]
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

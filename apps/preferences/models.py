@@ -1,4 +1,4 @@
-"""What is known of addresses: facts, not choices."""
+"""Suppressions: facts about addresses. Preferences: choices of people."""
 
 from __future__ import annotations
 
@@ -66,3 +66,83 @@ class Suppression(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+
+class How(models.TextChoices):
+    """How a person wants something."""
+
+    ON = "on", "at once"
+    OFF = "off", "not at all"
+    DAILY = "daily", "in a daily digest"
+    WEEKLY = "weekly", "in a weekly digest"
+
+
+class Choice(models.Model):
+    """What a person wants of a type, by a channel, or of everything; without a row, the defaults hold.
+
+    What is off anywhere is off: by its type and channel, by its type, by its channel, or by everything.
+    """
+
+    user = models.ForeignKey(User, models.CASCADE, db_index=False, related_name="choices")
+    type = models.CharField(max_length=100, blank=True)  # slug of a NotificationType; empty: every type
+    channel = models.CharField(max_length=20, blank=True)  # empty: every channel
+    how = models.CharField(max_length=10)  # of `How`; a new one is no migration
+    until = models.DateTimeField(null=True, blank=True)  # UTC; from then on the defaults hold again
+    reason = models.CharField(max_length=NOTE_LENGTH, blank=True, db_default="")  # in the person's own words
+    source = models.CharField(max_length=20)  # who said so: person, service, link, mail_client, admin
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "type", "channel"], name="choice_once")]
+
+    def __str__(self) -> str:
+        return f"{self.type or '*'}/{self.channel or '*'}: {self.how}"
+
+
+class _When(models.Model):
+    """When and how often people want messages. What is null is as the level below has it.
+
+    Times are by the clock on the person's wall. hours, quiet: lists of {"days": ["mon", …], "start": "09:00",
+    "end": "18:00"}; one that ends before it starts ends on the next day; an empty list: none.
+    """
+
+    hours = models.JSONField(null=True, blank=True)  # messages may come within these; none: at any time
+    quiet = models.JSONField(null=True, blank=True)  # and not within these
+    daily_at = models.TimeField(null=True, blank=True)  # of the daily digest
+    weekly_day = models.SmallIntegerField(null=True, blank=True)  # of the weekly one: 0 is Monday
+    weekly_at = models.TimeField(null=True, blank=True)
+    cap_per_hour = models.SmallIntegerField(null=True, blank=True)  # messages by one channel
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        abstract = True
+
+
+class UserPreference(_When):
+    """A person's own hours, digest times and cap. Language and time zone are the user's."""
+
+    user = models.OneToOneField(User, models.CASCADE, primary_key=True, related_name="preference")
+
+    def __str__(self) -> str:
+        return str(self.user_id)
+
+
+class PreferenceDefaults(_When):
+    """What holds for people who have not chosen: an organization's, and below that the system's."""
+
+    organization = models.OneToOneField(
+        Organization, models.CASCADE, null=True, blank=True
+    )  # null: the system
+    # {type or "": {channel or "": how}}
+    choices = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        verbose_name_plural = "preference defaults"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization"], name="preference_defaults_once", nulls_distinct=False
+            )
+        ]
+
+    def __str__(self) -> str:
+        return str(self.organization or "system")
