@@ -11,7 +11,7 @@ from django.dispatch import Signal
 from apps.users import people
 from project import db
 
-# Sent inside the transaction that changes what people want: `user_ids`. What they have waiting is decided anew.
+# Sent inside the transaction that changes what people want: `user_ids`. What waits for them is decided anew.
 changed = Signal()
 
 
