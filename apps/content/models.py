@@ -1,82 +1,95 @@
-"""Texts that people other than programmers write."""
+"""Types, and the texts that people other than programmers write."""
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
-
 from django.contrib.postgres.fields import ArrayField
-from django.core.exceptions import ValidationError
 from django.db import models
 
-from apps.content import rendering
-from apps.users.models import DEFAULT_ORGANIZATION_ID, Organization
+from apps.users.models import Organization, User
 from project.clock import Now
-from project.queues import CHANNELS
-
-
-class Pinned(TypedDict):
-    """A template as a notification carries it from its acceptance on."""
-
-    subject: str
-    body: str
-    html: str
-    track: NotRequired[bool]
 
 
 class NotificationTemplate(models.Model):
-    """One text for one channel, in Liquid. The same name on several channels is one template to a caller."""
+    """A text under a name, of which there are versions. An organization's takes the place of the system's."""
 
-    organization = models.ForeignKey(Organization, models.PROTECT, default=DEFAULT_ORGANIZATION_ID)
-    name = models.SlugField(max_length=100)
-    channel = models.CharField(max_length=20)
-    subject = models.CharField(
-        max_length=500, blank=True, help_text="Subject of an e-mail, title of an in-app notification."
-    )
-    body = models.TextField(
-        help_text="Plain text, in Liquid: Hello {{ recipient.name }}, order {{ order }} …"
-    )
-    html = models.TextField(blank=True, help_text="E-mail only; values are escaped.")
-    track = models.BooleanField(
-        default=False,
-        db_default=False,
-        help_text="E-mail only: count opens and clicks, with links and a pixel of our own in the HTML.",
-    )
-    variables = ArrayField(
-        models.CharField(max_length=100),
-        default=list,
+    organization = models.ForeignKey(
+        Organization,
+        models.PROTECT,
+        null=True,
         blank=True,
-        help_text="Names the payload must have; a request without one is refused.",
+        help_text="Leave it empty for every organization.",
+    )
+    slug = models.SlugField(max_length=100, db_index=False, help_text="What requests name it by.")
+    type = models.CharField(
+        max_length=100, blank=True, help_text="Slug of its type: what people can opt out of. Empty: of none."
+    )
+    default_language = models.CharField(
+        max_length=35, default="en", help_text="For people in whose language there is no text."
+    )
+    current = models.ForeignKey(  # what new notifications get; null: nothing was published yet
+        "TemplateVersion", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
     )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        db_table = "content_template"  # in the other one are the templates of the releases before versions
         constraints = [
-            models.UniqueConstraint(fields=["organization", "name", "channel"], name="template_name_channel")
+            models.UniqueConstraint(
+                fields=["slug", "organization"], name="template_slug", nulls_distinct=False
+            )
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.channel})"
+        return self.slug
 
-    def parts(self) -> dict[str, str]:
-        """The sources, by the name of their field."""
-        return {"subject": self.subject, "body": self.body, "html": self.html}
 
-    def pinned(self) -> Pinned:
-        """What a notification keeps of it when it is accepted."""
-        kept: Pinned = {"subject": self.subject, "body": self.body, "html": self.html}
-        return {**kept, "track": True} if self.track else kept
+class TemplateVersion(models.Model):
+    """One wording of a template. A draft until it is published; after that it never changes.
 
-    def clean(self) -> None:
-        """Refuse a source that does not parse, naming its field."""
-        errors = {
-            part: error for part, source in self.parts().items() if (error := rendering.syntax_error(source))
-        }
-        if self.channel not in CHANNELS:  # not `choices`: a new channel is no migration
-            errors["channel"] = f"One of {', '.join(CHANNELS)}."
-        if self.track and not (self.channel == "email" and self.html):
-            errors["track"] = "There is no HTML of an e-mail to count opens and clicks of."
-        if errors:
-            raise ValidationError(errors)
+    content: channel -> language -> part -> Liquid. The parts: subject (the title by push and in-app), body
+    (plain text), html (e-mail only), link and actions (push and in-app; actions is a list of {"id", "label",
+    "link"}, their label and link in Liquid).
+    """
+
+    template = models.ForeignKey(
+        NotificationTemplate, models.CASCADE, related_name="versions", db_index=False
+    )
+    number = models.IntegerField()
+    content = models.JSONField(default=dict)
+    defaults = models.JSONField(default=dict, blank=True)  # values for what the payload leaves out
+    schema = models.JSONField(default=dict, blank=True)  # JSON Schema (2020-12) of the payload
+    example = models.JSONField(default=dict, blank=True)  # a payload for previews, which the schema takes
+    track = models.BooleanField(default=False)  # e-mail: count opens and clicks
+    note = models.CharField(max_length=500, blank=True)  # what changed, for those who look later
+    created_at = models.DateTimeField(db_default=Now())
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", db_index=False)
+    published_at = models.DateTimeField(null=True)  # null: a draft
+    published_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", db_index=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["template", "number"], name="template_version_number"),
+            models.UniqueConstraint(
+                fields=["template"],
+                name="template_one_draft",
+                condition=models.Q(published_at__isnull=True),
+                violation_error_message="There is a draft already.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.template_id} v{self.number}"
+
+
+class TemplateUse(models.Model):
+    """How often a version was used, counted from the notifications some minutes after they were accepted."""
+
+    version = models.OneToOneField(TemplateVersion, models.CASCADE, primary_key=True, related_name="use")
+    count = models.BigIntegerField(default=0)  # notifications
+    last_at = models.DateTimeField()  # of the latest
+
+    def __str__(self) -> str:
+        return f"{self.version_id}: {self.count}"
 
 
 class Category(models.TextChoices):

@@ -5,22 +5,20 @@ A request whose shape is wrong comes as far as it could be read; what cannot be 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
-from apps.content.models import NotificationTemplate
+from apps.content.catalog import Catalog, Template
+from apps.content.payloads import faults_of
 from apps.notifications.schemas import Errors, NotificationInput, Reading
 from apps.users.schemas import UserInput
 from project.api import field_error
 from project.queues import CHANNELS
 
-Parts = Mapping[str, NotificationTemplate]  # of one template, by channel
 _THERE_ARE = f"There is no such channel. There are: {', '.join(CHANNELS)}."
 
 
-def errors_of(
-    reading: Reading, known: Collection[int | str], templates: Mapping[str, Parts], now: datetime
-) -> Errors:
+def errors_of(reading: Reading, known: Collection[int | str], catalog: Catalog, now: datetime) -> Errors:
     """Everything that is wrong with the request, at once."""
     request, shape, wrong = reading
     return [
@@ -29,15 +27,15 @@ def errors_of(
         *_unknown_channels(request),
         *_words(request, wrong),
         *_times(request, now),
-        *_template(request, wrong, templates),
+        *_template(request, wrong, catalog),
     ]
 
 
-def channels_of(request: NotificationInput, parts: Parts | None) -> list[str]:
+def channels_of(request: NotificationInput, template: Template | None) -> list[str]:
     """The channels it may go by, each once. `all` is those the template has content for."""
     if request.channels != "all":
         return list(dict.fromkeys(request.channels))
-    return [channel for channel in CHANNELS if parts is None or channel in parts]
+    return [channel for channel in CHANNELS if template is None or channel in template.version.channels]
 
 
 def _unknown_users(request: NotificationInput, known: Collection[int | str]) -> Iterator[dict[str, str]]:
@@ -70,28 +68,24 @@ def _times(request: NotificationInput, now: datetime) -> Iterator[dict[str, str]
 
 
 def _template(
-    request: NotificationInput, wrong: Collection[str], templates: Mapping[str, Parts]
+    request: NotificationInput, wrong: Collection[str], catalog: Catalog
 ) -> Iterator[dict[str, str]]:
     if request.template is None:
         return
-    parts = templates.get(request.template)
-    if parts is None:
+    template = catalog.templates.get(request.template)
+    if template is None:
         yield field_error("template", "unknown_template", "There is no template with this name.")
         return
     for index, channel in enumerate(request.channels if request.channels != "all" else ()):
-        if channel in CHANNELS and channel not in parts:
+        if channel in CHANNELS and channel not in template.version.channels:
             yield field_error(
                 f"channels[{index}]", "no_content", f"The template has no content for {channel}."
             )
-    if not {"payload", "channels"} & set(wrong):
-        yield from _missing(request, parts)
+    if "payload" not in wrong:
+        yield from _payload(request, template)
 
 
-def _missing(request: NotificationInput, parts: Parts) -> Iterator[dict[str, str]]:
-    needed = {name for channel in channels_of(request, parts) for name in _variables(parts, channel)}
-    for name in sorted(needed - request.payload.keys()):
-        yield field_error(f"payload.{name}", "required", "The template needs this variable.")
-
-
-def _variables(parts: Parts, channel: str) -> Sequence[str]:
-    return parts[channel].variables if channel in parts else ()
+def _payload(request: NotificationInput, template: Template) -> Iterator[dict[str, str]]:
+    version = template.version
+    for fault in faults_of(version.schema, {**version.defaults, **request.payload}):
+        yield field_error(f"payload.{fault.path}" if fault.path else "payload", fault.code, fault.detail)

@@ -13,8 +13,10 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 
-from apps.content.models import Pinned
-from apps.content.rendering import RenderingError, render
+from apps.content import messages, versions
+from apps.content.messages import Action
+from apps.content.rendering import RenderingError
+from apps.content.versions import Version
 from apps.notifications import tracking
 from apps.notifications.transitions import Claimed
 from apps.users import places
@@ -28,14 +30,16 @@ _CACHED = 200  # notifications a process remembers; they never change
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A notification's texts: its own words, or the template's parts per channel as pinned at acceptance."""
+    """A notification's texts: its own words, or the version of a template it was accepted with."""
 
     id: UUID
     title: str
     body: str
-    parts: Mapping[str, Pinned] | None
+    version: Version | None
     payload: Mapping[str, Any]
-    related: Mapping[str, str] | None  # {"type", "id"}, if it is about something
+    related: Mapping[str, str] | None = None  # {"type", "id"}, if it is about something
+    type: str = ""  # slug: what people can opt out of
+    critical: bool = False
 
 
 WITH_DATA = places.CHANNELS  # what programs receive, who want more than words
@@ -43,7 +47,7 @@ _NO_DATA: Mapping[str, Any] = MappingProxyType({})
 
 
 class Rendered(NamedTuple):
-    """What goes out: `subject` is the title in-app; an SMS has only `text`.
+    """What goes out: `subject` is the title by push and in-app; an SMS has only `text`.
 
     data: what programs read, as JSON; empty unless the channel is of `WITH_DATA`.
     """
@@ -51,28 +55,50 @@ class Rendered(NamedTuple):
     subject: str
     text: str
     html: str = ""
+    link: str = ""
+    actions: Sequence[Action] = ()
     data: Mapping[str, Any] = _NO_DATA
 
 
 _LOAD = """
-SELECT id, title, body, content, payload, related_type, related_id
+SELECT id, title, body, template_version, content, payload, related_type, related_id, type, critical
 FROM notifications_notification WHERE id = ANY(%b::uuid[])
 """
 _cache: OrderedDict[UUID, Content] = OrderedDict()
 
 
 def load(ids: Collection[UUID]) -> dict[UUID, Content]:
-    """The contents of these notifications, in one statement for those not remembered."""
+    """The contents of these notifications, in one statement for those not remembered, and one for versions
+    this process has not met."""
     found = {id: _cache[id] for id in ids if id in _cache}
     missing = [id for id in ids if id not in found]
     if missing:
-        for id, title, body, parts, payload, type, about in db.rows(_LOAD, [missing]):
-            parsed = orjson.loads(parts) if parts else None
-            related = {"type": type, "id": about} if about else None
-            found[id] = _cache[id] = Content(id, title, body, parsed, orjson.loads(payload), related)
+        rows = db.rows(_LOAD, [missing])
+        known = versions.load({row[3] for row in rows if row[3] is not None})
+        for id, title, body, version, pinned, payload, about_type, about, type, critical in rows:
+            found[id] = _cache[id] = Content(
+                id,
+                title,
+                body,
+                known[version] if version is not None else _pinned(pinned),
+                orjson.loads(payload),
+                {"type": about_type, "id": about} if about else None,
+                type,
+                critical,
+            )
         while len(_cache) > _CACHED:
             _cache.popitem(last=False)
     return found
+
+
+def _pinned(text: str | None) -> Version | None:
+    """The texts of a notification that was accepted before templates had versions."""
+    if not text:
+        return None
+    content = orjson.loads(text)
+    track = any(parts.get("track") for parts in content.values())
+    languages = {channel: {"en": parts} for channel, parts in content.items()}
+    return Version(id=0, content=languages, defaults=_NO_DATA, schema=_NO_DATA, track=track)
 
 
 _KNOWN = ("external_id", "name", "email", "phone", "language", "timezone")
@@ -98,7 +124,7 @@ def for_targets(targets: Sequence[Claimed], channel: str) -> list[tuple[Claimed,
     """The texts of a batch, two statements at most; None where a template does not render."""
     texts = load({target.notification_id for target in targets})
     everyone = channel in WITH_DATA
-    known = {t.user_id for t in targets if everyone or texts[t.notification_id].parts is not None}
+    known = {t.user_id for t in targets if everyone or texts[t.notification_id].version is not None}
     people = recipients(known) if known else {}
     return [(t, _or_none(t, channel, texts[t.notification_id], people.get(t.user_id, {}))) for t in targets]
 
@@ -129,7 +155,7 @@ def _data(target: Claimed, content: Content, recipient: Mapping[str, str]) -> di
 
 def _tracked(target: Claimed, channel: str, content: Content, parts: Rendered) -> Rendered:
     """With links and a pixel of ours, where the template asks for it and they could be reached."""
-    if not parts.html or content.parts is None or not content.parts[channel].get("track"):
+    if not parts.html or content.version is None or not content.version.track:
         return parts
     if channel != "email" or not settings.PUBLIC_URL:
         return parts
@@ -138,15 +164,11 @@ def _tracked(target: Claimed, channel: str, content: Content, parts: Rendered) -
 
 def rendered(content: Content, channel: str, recipient: Mapping[str, str]) -> Rendered:
     """The texts for one recipient. Raises RenderingError."""
-    if content.parts is None:
+    if content.version is None:
         return _as_written(content, channel)
-    parts = content.parts.get(channel)
-    if parts is None:
-        raise RenderingError(f"There is no content for {channel}.")
     context = {**content.payload, "recipient": recipient}
-    html = render(parts["html"], context, html=True) if parts["html"] else ""
-    subject = " ".join(render(parts["subject"], context).split())  # one line: it becomes a header
-    return Rendered(subject, render(parts["body"], context), html)
+    language = recipient.get("language", "")
+    return Rendered(*messages.words(content.version, channel, language, context))
 
 
 def _as_written(content: Content, channel: str) -> Rendered:

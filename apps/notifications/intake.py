@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 
-from apps.content.models import Pinned
+from apps.content.catalog import TypeRules
 from apps.notifications import consequences, planning, transitions
 from apps.notifications.models import SUMMARY_ABOVE
 from apps.notifications.planning import Places, Recipient, Wish
@@ -33,8 +33,9 @@ class Order:
     client_id: int | None = None
     title: str = ""
     body: str = ""
-    template: str = ""
-    content: dict[str, Pinned] | None = None  # of the template, per channel
+    type: TypeRules | None = None
+    template: str = ""  # slug
+    version_id: int | None = None  # what is current of the template
     payload: dict[str, Any] = field(default_factory=dict)
     channels: Sequence[str]
     all_channels: bool = False  # of these, those each person has an address for
@@ -46,6 +47,11 @@ class Order:
     related_type: str = ""
     related_id: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def critical(self) -> bool:
+        """Whether it goes out whatever people have chosen: its type says so; without one its priority."""
+        return self.type.critical if self.type else self.priority == "critical"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,10 +189,10 @@ def _unplanned(id: UUID, order: Order, now: datetime, *, recipients: int) -> Acc
 
 _INSERT = """
 INSERT INTO notifications_notification (
-    id, organization_id, client_id, title, body, template, content, payload, channels, all_channels,
-    priority, bulk, scheduled_at, expires_at, max_attempts, related_type, related_id, metadata,
-    recipient_count)
-SELECT id, organization_id, client_id, title, body, template, content, payload,
+    id, organization_id, client_id, title, body, type, critical, template, template_version, payload,
+    channels, all_channels, priority, bulk, scheduled_at, expires_at, max_attempts, related_type, related_id,
+    metadata, recipient_count)
+SELECT id, organization_id, client_id, title, body, type, critical, template, template_version, payload,
        string_to_array(channels, ','), all_channels,
        priority, bulk, scheduled_at, expires_at, max_attempts, related_type, related_id, metadata, recipients
 FROM {given}
@@ -198,8 +204,10 @@ _COLUMNS = db.Columns(
         ("client_id", "bigint"),
         ("title", "text"),
         ("body", "text"),
+        ("type", "text"),
+        ("critical", "boolean"),
         ("template", "text"),
-        ("content", "jsonb"),
+        ("template_version", "bigint"),
         ("payload", "jsonb"),
         ("channels", "text"),
         ("all_channels", "boolean"),
@@ -242,8 +250,10 @@ def _row(one: Accepted) -> tuple[object, ...]:
         order.client_id,
         order.title,
         order.body,
+        order.type.slug if order.type else "",
+        order.critical,
         order.template,
-        _json(order.content) if order.content is not None else None,
+        order.version_id,
         _json(order.payload),
         ",".join(order.channels),
         order.all_channels,

@@ -6,6 +6,7 @@ nothing is ever deleted out from under them. Their indexes each name the query t
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from apps.users.models import Organization, ServiceClient, User
 from project import ids
 from project.clock import Now
 
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)  # before anything was held
 SUMMARY_ABOVE = 100  # targets; up to so many a summary is derived, above it is kept
 
 
@@ -121,8 +123,8 @@ class NotificationTarget(models.Model):
             models.Index(  # release of what is held
                 fields=["held_until", "id"], name="target_held", condition=Q(held_until__isnull=False)
             ),
-            models.Index(  # what a person has waiting, to decide anew
-                fields=["user", "id"], name="target_held_of_user", condition=Q(held_until__isnull=False)
+            models.Index(  # what a person has waiting; of no use to a release, which asks for less
+                fields=["user", "id"], name="target_held_of_user", condition=Q(held_until__gt=LONG_AGO)
             ),
             models.Index(  # what a digest is made of
                 fields=["merged_into", "id"], name="target_merged", condition=Q(merged_into__isnull=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from apps.content import versions
 from apps.content.rendering import RenderingError
 from apps.notifications import contents, planning
 from apps.notifications.contents import Content, Rendered
@@ -19,7 +20,8 @@ _LEFT_OUT: dict[str, dict[str, Any]] = {"sms": {"subject": "", "html": ""}, "ema
 
 def preview(order: Order, person: Person) -> dict[str, Rendered]:
     """The texts by channel. Raises Problem 422, which names each channel whose template does not render."""
-    content = Content(ids.uuid7(), order.title, order.body, order.content, order.payload, None)
+    version = versions.load([order.version_id])[order.version_id] if order.version_id is not None else None
+    content = Content(ids.uuid7(), order.title, order.body, version, order.payload)
     recipient = contents.as_recipient(person)
     rendered: dict[str, Rendered] = {}
     errors = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from apps.content.models import NotificationTemplate
+from apps.content import catalog
+from apps.content.catalog import Catalog
 from apps.notifications.caller import Caller
-from apps.notifications.checks import Parts, channels_of, errors_of
+from apps.notifications.checks import channels_of, errors_of
 from apps.notifications.intake import Order
 from apps.notifications.planning import Recipient
 from apps.notifications.schemas import Errors, NotificationInput, Reading, Target
@@ -16,7 +17,6 @@ from apps.users.people import Person
 from apps.users.schemas import UserInput
 
 Resolved = tuple[Order, list[Recipient]]
-Templates = Mapping[str, Parts]  # by name
 
 
 class _People:
@@ -61,11 +61,11 @@ def resolve(caller: Caller, readings: Sequence[Reading], now: datetime) -> list[
     templates and one for users they bring along; nothing is written for a request with errors."""
     requests = [reading.request for reading in readings]
     everyone = _People(caller.organization_id, requests)
-    templates = _templates(caller.organization_id, {r.template for r in requests if r.template is not None})
-    errors = [errors_of(reading, everyone.known, templates, now) for reading in readings]
+    found = _catalog(caller.organization_id, requests)
+    errors = [errors_of(reading, everyone.known, found, now) for reading in readings]
     everyone.upsert([request for request, wrong in zip(requests, errors, strict=True) if not wrong])
     return [
-        wrong or (_order(caller, request, templates), everyone.of(request))
+        wrong or (_order(caller, request, found), everyone.of(request))
         for request, wrong in zip(requests, errors, strict=True)
     ]
 
@@ -74,10 +74,10 @@ def foresee(caller: Caller, reading: Reading, now: datetime) -> tuple[Order, Per
     """As `resolve` of one, with the first person only, as the request would leave them. Writes nothing."""
     request = reading.request
     known = _People(caller.organization_id, [request]).known
-    templates = _templates(caller.organization_id, {request.template} if request.template else set())
-    if errors := errors_of(reading, known, templates, now):
+    found = _catalog(caller.organization_id, [request])
+    if errors := errors_of(reading, known, found, now):
         return errors
-    return _order(caller, request, templates), _first_person(caller.organization_id, request.targets, now)
+    return _order(caller, request, found), _first_person(caller.organization_id, request.targets, now)
 
 
 def _first_person(organization_id: int, targets: Sequence[Target], now: datetime) -> Person:
@@ -95,25 +95,25 @@ def _first_person(organization_id: int, targets: Sequence[Target], now: datetime
     return person
 
 
-def _templates(organization_id: int, names: set[str]) -> dict[str, dict[str, NotificationTemplate]]:
-    found: dict[str, dict[str, NotificationTemplate]] = {}
-    if names:
-        for template in NotificationTemplate.objects.filter(organization=organization_id, name__in=names):
-            found.setdefault(template.name, {})[template.channel] = template
-    return found
+def _catalog(organization_id: int, requests: Sequence[NotificationInput]) -> Catalog:
+    named = {request.template for request in requests if request.template is not None}
+    types = {request.type for request in requests if request.type is not None}
+    return catalog.find(organization_id, templates=named, types=types)
 
 
-def _order(caller: Caller, request: NotificationInput, templates: Templates) -> Order:
-    parts = templates[request.template] if request.template is not None else None
-    channels = channels_of(request, parts)
+def _order(caller: Caller, request: NotificationInput, found: Catalog) -> Order:
+    template = found.templates[request.template] if request.template is not None else None
+    type = found.types.get(request.type or (template.type if template else ""))
+    channels = channels_of(request, template)
     related = request.related_object
     return Order(
         organization_id=caller.organization_id,
         client_id=caller.client_id,
         title=request.title,
         body=request.body,
+        type=type,
         template=request.template or "",
-        content={channel: parts[channel].pinned() for channel in channels} if parts is not None else None,
+        version_id=template.version.id if template else None,
         payload=request.payload,
         channels=channels,
         all_channels=request.channels == "all",

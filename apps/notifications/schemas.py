@@ -109,6 +109,9 @@ class NotificationInput(BaseModel):
 
     title: Title = ""
     body: Body = ""
+    type: Name | None = Field(
+        default=None, description="What people can opt out of. Left out: the template's, or none."
+    )
     template: Name | None = Field(default=None, description="Name of a template; instead of title and body.")
     payload: dict[str, Any] = Field(default_factory=dict, description="Values for the template.")
     targets: list[Target] = Field(

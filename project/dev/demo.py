@@ -28,16 +28,23 @@ PERSON = {
 }
 TEMPLATE = "order-shipped"
 TEXTS = {
-    "in_app": ("Order {{ order }} is on its way", "It should reach you on {{ day }}.", ""),
-    "email": (
-        "{{ recipient.name }}, your order is on its way",
-        "Hello {{ recipient.name }},\n\nyour order {{ order }} should reach you on {{ day }}.\n",
-        "<p>Hello {{ recipient.name }},</p><p>your order <b>{{ order }}</b> should come on {{ day }}.</p>",
-    ),
-    "sms": ("", "Your order {{ order }} should reach you on {{ day }}.", ""),
-    "push": ("Order {{ order }} is on its way", "It should reach you on {{ day }}.", ""),
-    "webhook": ("Order shipped", "Order {{ order }} should reach {{ recipient.name }} on {{ day }}.", ""),
-    "chat": ("Order {{ order }} is on its way", "It should reach you on {{ day }}.", ""),
+    "in_app": {
+        "subject": "Order {{ order }} is on its way",
+        "body": "It should reach you on {{ day }}.",
+    },
+    "email": {
+        "subject": "{{ recipient.name }}, your order is on its way",
+        "body": "Hello {{ recipient.name }},\n\nyour order {{ order }} should reach you on {{ day }}.\n",
+        "html": "<p>Hello {{ recipient.name }},</p>"
+        "<p>your order <b>{{ order }}</b> should come on {{ day }}.</p>",
+    },
+    "sms": {"body": "Your order {{ order }} should reach you on {{ day }}."},
+    "push": {"subject": "Order {{ order }} is on its way", "body": "It should reach you on {{ day }}."},
+    "webhook": {
+        "subject": "Order shipped",
+        "body": "Order {{ order }} should reach {{ recipient.name }} on {{ day }}.",
+    },
+    "chat": {"subject": "Order {{ order }} is on its way", "body": "It should reach you on {{ day }}."},
 }
 ADMIN_LOGIN, ADMIN_PASSWORD = "admin", "carillon"  # of a server on this machine only
 SLOWEST = 60.0  # seconds for the demo to be delivered
@@ -70,15 +77,22 @@ def prepare(folder: Path, at: Simulated) -> tuple[str, int]:
 
 def prepare_templates() -> None:
     """The demo's template, on every channel."""
-    from apps.content.models import NotificationTemplate
+    from apps.content.models import NotificationTemplate, TemplateVersion
+    from project import clock
 
-    for channel, (subject, body, html) in TEXTS.items():
-        NotificationTemplate.objects.get_or_create(
-            name=TEMPLATE,
-            channel=channel,
-            organization_id=1,
-            defaults={"subject": subject, "body": body, "html": html, "variables": ["order", "day"]},
+    template, is_new = NotificationTemplate.objects.get_or_create(
+        slug=TEMPLATE, organization_id=1, defaults={"type": "status_update"}
+    )
+    if is_new:
+        template.current = TemplateVersion.objects.create(
+            template=template,
+            number=1,
+            content={channel: {"en": parts} for channel, parts in TEXTS.items()},
+            schema={"type": "object", "required": ["order", "day"]},
+            example={"order": "A-17", "day": "Monday"},
+            published_at=clock.now(),
         )
+        template.save()
 
 
 def prepare_places(user_id: int, at: Simulated) -> None:

@@ -20,7 +20,7 @@ import orjson
 import psycopg
 
 from tests.bench.floor import PLAN
-from tests.bench.pipeline import CONTENT
+from tests.bench.pipeline import version_of
 from tests.bench.stage import GROUPS, Stage, make_key, make_people, stage
 
 PEOPLE = 100_000
@@ -172,7 +172,7 @@ def _back_up(user_ids: list[int]) -> int:
     order = Order(
         organization_id=1,
         channels=["email"],
-        content={"email": CONTENT},
+        version_id=version_of("email"),
         template="order-shipped",
         payload={"order": "A-1001", "day": "Tuesday"},
     )

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from tests.bench import floor
-from tests.bench.pipeline import CONTENT
+from tests.bench.pipeline import version_of
 from tests.bench.stage import GROUPS, make_people, stage
 
 PEAK = 5_787  # deliveries/s: 100 million a day, five times the average of a day
@@ -102,7 +102,7 @@ class _Audiences:
             Order(
                 organization_id=1,
                 channels=[channel],
-                content={channel: CONTENT},
+                version_id=version_of(channel),
                 template="order-shipped",
                 payload={"order": "A-1001", "day": "Tuesday"},
             ),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from project.dev.processes import Processes
@@ -25,7 +26,15 @@ BODY = (
     "{{ day }}. You can follow it under https://shop.example/orders/{{ order }}?c="
     "{{ recipient.external_id }}.\n\nThank you for shopping with us.\nYour team"
 )
-CONTENT = {"subject": "{{ recipient.name }}, your order is on its way", "body": BODY, "html": ""}
+CONTENT = {"subject": "{{ recipient.name }}, your order is on its way", "body": BODY}
+
+
+@cache
+def version_of(channel: str) -> int:
+    """The id of a published version with content for this channel."""
+    from tests.support.templates import template
+
+    return template(f"order-shipped-{channel}", {channel: CONTENT}, needs=["order", "day"]).pk
 
 
 def main(argv: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -59,7 +68,7 @@ def run(
     order = Order(
         organization_id=1,
         channels=[channel],
-        content={channel: CONTENT},
+        version_id=version_of(channel),
         template="order-shipped",
         payload={"order": "A-1001", "day": "Tuesday"},
     )

@@ -7,10 +7,10 @@ from typing import Any
 
 from django.apps import apps
 
-from apps.content.models import NotificationTemplate
 from apps.notifications.models import NotificationTarget
-from apps.users.models import DEFAULT_ORGANIZATION_ID, User
+from apps.users.models import User
 from tests.api_helpers import Api
+from tests.support import templates
 
 SEND = "/api/notifications/"
 BULK = "/api/notifications/bulk/"
@@ -47,13 +47,8 @@ def lanes() -> set[str]:
 
 
 def template(name: str = "order-shipped", **channels: list[str]) -> None:
-    """A template with content for these channels, each with the variables it needs."""
-    for channel, variables in channels.items():
-        NotificationTemplate.objects.create(
-            organization_id=DEFAULT_ORGANIZATION_ID,
-            name=name,
-            channel=channel,
-            subject=f"About {channel}",
-            body="Hello {{ recipient.name }}",
-            variables=variables,
-        )
+    """A template with content for these channels, which together need these variables."""
+    needs = sorted({variable for variables in channels.values() for variable in variables})
+    body = "Hello {{ recipient.name }}"
+    parts = {channel: {"subject": f"About {channel}", "body": body} for channel in channels}
+    templates.template(name, parts, needs=needs)

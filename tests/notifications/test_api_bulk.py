@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from apps.content import catalog
 from apps.notifications.api import MAX_ROW_ERRORS
 from apps.notifications.models import Notification, NotificationTarget
 from apps.notifications.schemas import MAX_BULK_TARGETS
-from apps.users.models import User
+from apps.users.models import DEFAULT_ORGANIZATION_ID, User
 from tests.api_helpers import Api, fields
 from tests.notifications.api_support import BULK, SEND, everything, targets_of, template
 from tests.support import rows
@@ -170,6 +171,7 @@ def test_as_many_statements_for_two_rows_as_for_two_hundred(api: Api) -> None:
         return len(statements)
 
     template("news", email=[])
+    catalog.find(DEFAULT_ORGANIZATION_ID, templates=["news"])  # this process has met the version
     # two keys, the people, the template, the new people, what is suppressed, the notifications, the targets,
     # the answer
     assert count(2) == count(200) == 9

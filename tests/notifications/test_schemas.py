@@ -242,14 +242,17 @@ def test_shape_people_template_and_times_are_told_together(api: Api) -> None:
     }
 
 
+LACKING = {"payload.author": "required", "payload.edition": "required"}
+
+
 @pytest.mark.parametrize(
     ("bad", "found"),
     [
         ({"title": 5, "body": ""}, {"title": "invalid"}),  # there may be words, once it is a text
         ({"title": "", "template": 5}, {"template": "invalid"}),
         ({"template": "news", "payload": 5}, {"payload": "invalid"}),  # nor is anything said to lack
-        ({"template": "news", "channels": 5}, {"channels": "invalid"}),
-        ({"template": "news", "channels": [5]}, {"channels[0]": "invalid"}),
+        ({"template": "news", "channels": 5}, {"channels": "invalid", **LACKING}),
+        ({"template": "news", "channels": [5]}, {"channels[0]": "invalid", **LACKING}),
         (
             {"template": "none", "channels": ["fax"]},
             {"template": "unknown_template", "channels[0]": "unknown_channel"},

@@ -19,6 +19,7 @@ from tests.support import rows
 from tests.support.database import capture, move_clock, other_connection, until
 from tests.users.test_database_away import nowhere
 
+pytestmark = pytest.mark.django_db
 TARGET = ids.target_id()
 URL = "https://shop.example/p?a=1&b=2#c"
 

@@ -1,3 +1,5 @@
+import datetime
+
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 
@@ -18,7 +20,7 @@ class Migration(migrations.Migration):
         ),
         AddIndexConcurrently(
             model_name='notificationtarget',
-            index=models.Index(condition=models.Q(('held_until__isnull', False)), fields=['user', 'id'], name='target_held_of_user'),
+            index=models.Index(condition=models.Q(('held_until__gt', datetime.datetime(2000, 1, 1, 0, 0, tzinfo=datetime.timezone.utc))), fields=['user', 'id'], name='target_held_of_user'),
         ),
         AddIndexConcurrently(
             model_name='notificationtarget',
