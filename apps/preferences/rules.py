@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import NamedTuple
 
 MINUTES_A_DAY = 1_440
@@ -34,7 +33,7 @@ class Rules:
     choices: by type (its slug, or "" for every one) and channel ("" for every one).
     """
 
-    choices: Mapping[tuple[str, str], Chosen] = MappingProxyType({})
+    choices: Mapping[tuple[str, str], Chosen] = field(default_factory=dict)
     hours: tuple[Window, ...] = ()  # messages may come within any of these; none: at any time
     quiet: tuple[Window, ...] = ()  # and not within any of these
     hours_level: str = "system"  # whose hours and quiet times these are, for the explanation
