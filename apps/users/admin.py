@@ -13,7 +13,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from apps.users import endpoints, place_rules, places
+from apps.users import endpoints, place_rules, places, signals
 from apps.users.forms import ApiKeyForm, UserAddForm, UserForm
 from apps.users.models import ApiKey, Device, Endpoint, Organization, ServiceClient, User
 from project import clock
@@ -74,6 +74,8 @@ class UserAdmin(BaseAdmin, AuthUserAdmin):  # type: ignore[type-arg]
         if change:
             obj.updated_at = clock.now()
         super().save_model(request, obj, form, change)
+        if change and "timezone" in form.changed_data:
+            signals.moved.send(sender=None, user_ids=[obj.pk])
 
 
 class ApiKeyInline(admin.TabularInline):  # type: ignore[type-arg]

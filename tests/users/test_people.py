@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from apps.users import people
+from apps.users import people, signals
 from apps.users.models import DEFAULT_ORGANIZATION_ID, Organization, User
 from apps.users.schemas import UserInput
 from project import db
@@ -145,3 +145,66 @@ def wait_until_blocked() -> None:
             return
         time.sleep(0.02)
     raise AssertionError("nobody waits")
+
+
+@pytest.fixture
+def moved() -> Iterator[list[list[int]]]:
+    """Who was said to have another time zone, and whether that was in a transaction."""
+    told: list[list[int]] = []
+
+    def listen(*, user_ids: list[int], **_: object) -> None:
+        assert connection.in_atomic_block
+        told.append(user_ids)
+
+    signals.moved.connect(listen)
+    yield told
+    signals.moved.disconnect(listen)
+
+
+@pytest.mark.django_db
+def test_whose_time_zone_changed_is_told_once(moved: list[list[int]]) -> None:
+    first = people.upsert(ORGANIZATION, [said("a", timezone="Europe/Berlin"), said("b"), said("c")])
+    assert moved == [] and not any(person.moved for person in first.values())
+    there = [said(key, timezone="Asia/Tokyo", name="N") for key in "cab"] + [said("d", timezone="Asia/Tokyo")]
+    second = people.upsert(ORGANIZATION, there)
+    assert {key: person.moved for key, person in second.items()} == dict.fromkeys("abc", True) | {"d": False}
+    assert moved == [sorted(first[key].id for key in "abc")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("fields", [{"name": "N"}, {"timezone": "UTC"}, {"timezone": None, "name": "N"}])
+def test_nobody_moves_who_stays_in_the_zone(moved: list[list[int]], fields: dict[str, Any]) -> None:
+    people.upsert(ORGANIZATION, [said("a")])
+    assert not people.upsert(ORGANIZATION, [said("a", **fields)])["a"].moved
+    assert moved == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_not_heard_is_not_written(moved: list[list[int]]) -> None:
+    """By a caller without a transaction, too: the write and whoever is told of it stand or fall together."""
+    Organization.objects.get_or_create(id=ORGANIZATION, defaults={"name": "Default"})
+    people.upsert(ORGANIZATION, [said("a")])
+
+    def fails(**_: object) -> None:
+        raise RuntimeError
+
+    signals.moved.connect(fails)
+    try:
+        with pytest.raises(RuntimeError):
+            people.upsert(ORGANIZATION, [said("a", timezone="Asia/Tokyo")])
+    finally:
+        signals.moved.disconnect(fails)
+    assert User.objects.get(external_id="a").timezone == "UTC"
+
+
+@pytest.mark.django_db
+def test_settle_writes_what_changes_and_tells_who_moved(moved: list[list[int]]) -> None:
+    person = people.upsert(ORGANIZATION, [said("a", language="de")])["a"]
+    assert not people.settle(person.id, language="de")
+    assert not people.settle(person.id, language="fr", timezone="UTC")
+    assert moved == []
+    assert people.settle(person.id, timezone="Asia/Tokyo")
+    assert moved == [[person.id]]
+    row = User.objects.get(pk=person.id)
+    assert (row.language, row.timezone) == ("fr", "Asia/Tokyo")
+    assert not people.settle(2**62, timezone="Asia/Tokyo")
