@@ -175,6 +175,10 @@ SLOW_RECEIPT = env.float("SLOW_RECEIPT", 240.0)  # from sending to delivery: slo
 # Of a provider's limit each process takes this part while Redis, where it is shared, is away.
 LIMIT_SHARES = env.int("LIMIT_SHARES", 16)
 
+# --- Preferences (docs/preferences.md) ---------------------------------------------------------------------
+# Over so many seconds those are spread whose quiet times end at the same moment.
+HOLD_SPREAD = env.float("HOLD_SPREAD", 300.0)
+
 # --- Receipts (docs/receipts.md) ---------------------------------------------------------------------------
 # What the providers reach us by, such as https://carillon.example.com: part of what they sign. The links of
 # tracked e-mails begin with it (docs/tracking.md).
