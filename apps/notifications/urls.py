@@ -4,6 +4,7 @@ from django.urls import path
 
 from apps.notifications import api
 from apps.notifications.inbox_api import InboxView
+from apps.notifications.target_api import TargetView
 
 urlpatterns = [
     path("notifications/", api.NotificationsView.as_view()),
@@ -12,6 +13,7 @@ urlpatterns = [
     path("notifications/<uuid:id>/", api.NotificationView.as_view()),
     path("notifications/<uuid:id>/cancel/", api.CancelView.as_view()),
     path("notifications/<uuid:id>/targets/", api.TargetsView.as_view()),
+    path("notifications/<uuid:id>/targets/<uuid:target_id>/", TargetView.as_view()),
     path("notifications/<uuid:id>/attempts/", api.AttemptsView.as_view()),
     path("inbox/", InboxView.as_view()),
 ]

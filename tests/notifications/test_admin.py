@@ -236,8 +236,8 @@ def test_the_page_costs_the_same_for_any_number_of_targets(browser: Client) -> N
     fill(30)
     with capture() as many:
         assert text_of(browser.get(page_of(one))).count("1 of 6 sendgrid") == 93
-    # session, user, notification, targets, attempts, dead letters, receipts, people, summary
-    assert len(few) == len(many) == 9
+    # session, user, notification, targets, attempts, dead letters, receipts, decisions, people, summary
+    assert len(few) == len(many) == 10
 
 
 def test_targets_are_paged_and_filtered(browser: Client) -> None:

@@ -21,6 +21,7 @@ from django.utils.safestring import SafeString
 
 from apps.notifications.admin import words
 from apps.notifications.admin.readonly import ReadOnlyAdmin
+from apps.notifications.because import label
 from apps.notifications.dead_letters import MOST_AT_ONCE, redrive
 from apps.notifications.models import DeadLetter
 from apps.notifications.statuses import Reason
@@ -102,7 +103,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @admin.display(description="reason")
     def reason_words(self, letter: DeadLetter) -> str:
-        return words.reason(letter.reason)
+        return label(letter.reason)
 
     @admin.display(description="attempts")
     def attempts(self, letter: DeadLetter) -> str:
@@ -212,7 +213,7 @@ class _Asked:
         self.short = words.short(self.id)
         self.address = words.masked(address) or "–"
         self.tone = words.tone(self.status)
-        self.reason = words.reason(code)
+        self.reason = label(code)
         self.attempts = f"{attempts} of {allowed}"
         self.movable = self.status in ("failed", "dead") and attempts < MAX_ATTEMPT_NUMBER
         self.doubtful = self.movable and (unknown or code == Reason.UNKNOWN_OUTCOME)

@@ -9,8 +9,10 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from apps.notifications import representations, waits
+from apps.notifications import decisions, representations, waits
 from apps.notifications.admin import words
+from apps.notifications.because import label
+from apps.notifications.explaining import Story, explain
 from apps.notifications.models import DeadLetter, DeliveryAttempt, Notification, NotificationTarget
 from apps.notifications.statuses import Status
 from apps.users.models import User
@@ -31,12 +33,22 @@ REDRIVABLE = (Status.FAILED, Status.DEAD)
 class Shown:
     """One target with all that is known of it."""
 
-    target: NotificationTarget
-    accepted_at: datetime
+    story: Story
     person: User | None
-    attempts: Sequence[DeliveryAttempt]
     dead_letters: Sequence[DeadLetter]
     receipts: Sequence[Any]
+
+    @property
+    def target(self) -> NotificationTarget:
+        return self.story.target
+
+    @property
+    def attempts(self) -> Sequence[DeliveryAttempt]:
+        return self.story.attempts
+
+    @property
+    def explanation(self) -> list[str]:
+        return explain(self.story)
 
     @property
     def tone(self) -> str:
@@ -44,7 +56,7 @@ class Shown:
 
     @property
     def reason(self) -> str:
-        return words.reason(self.target.reason)
+        return label(self.target.reason)
 
     @property
     def redrivable(self) -> bool:
@@ -68,7 +80,7 @@ class Shown:
         first = next((a.started_at for a in self.attempts if a.number == 1), None)
         target = self.target
         moments = [
-            ("accepted", self.accepted_at),
+            ("accepted", self.story.notification.created_at),
             ("first call", first),
             ("sent", target.sent_at),
             ("delivered", target.delivered_at),
@@ -117,15 +129,21 @@ def detail(notification: Notification, query: Mapping[str, str]) -> Detail:
     attempts = _by_target(latest_attempts([target.pk for target in targets]))
     letters = _by_target(_dead_letters([target.pk for target in targets]))
     reported = _by_target(chain.from_iterable(read([t.pk for t in targets]) for read in receipts_of))
+    decided = decisions.of([target.pk for target in targets])
+    choices = decisions.choices_behind(targets, decided)
     people = User.objects.in_bulk({target.user_id for target in targets} | _resolvers(letters))
     for letter in chain.from_iterable(letters.values()):
         letter.resolver = people.get(letter.resolved_by_id)
     shown = [
         Shown(
-            target=target,
-            accepted_at=notification.created_at,
+            story=Story(
+                notification=notification,
+                target=target,
+                decisions=decided.get(target.pk, []),
+                attempts=attempts.get(target.pk, []),
+                choices=choices,
+            ),
             person=people.get(target.user_id),
-            attempts=attempts.get(target.pk, []),
             dead_letters=letters.get(target.pk, []),
             receipts=reported.get(target.pk, []),
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from apps.notifications.statuses import AttemptOutcome, Reason, Status
+from apps.notifications.statuses import AttemptOutcome, Status
 
 _GOOD = {Status.SENT, Status.DELIVERED, AttemptOutcome.ACCEPTED}
 _BAD = {Status.FAILED, Status.DEAD, AttemptOutcome.PERMANENT}
@@ -18,11 +18,6 @@ def tone(status: str) -> str:
     if status in _GOOD:
         return "good"
     return "bad" if status in _BAD else "warn" if status in _OPEN else "quiet"
-
-
-def reason(code: str) -> str:
-    """A reason in words: ours have some, a provider's code stands for itself."""
-    return Reason(code).label if code in Reason.values else code
 
 
 def duration(start: datetime | None, end: datetime | None) -> str:
