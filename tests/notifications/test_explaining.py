@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.notifications.because import Made, because
+from apps.notifications.because import _RULES, Made, because
 from apps.notifications.explaining import Story, explain
 from apps.notifications.models import DeliveryAttempt, Notification, NotificationTarget, TargetDecision
 from apps.notifications.statuses import AttemptOutcome, Reason, Status
@@ -387,3 +389,10 @@ def test_there_is_a_story_of_every_status(status: Status) -> None:
     sentences = explain(story(target(status, **rows.shape(status, AT), user_id=ADA)))
     assert ACCEPTED in sentences and len(sentences) > 1
     assert all(one[0].isupper() and one.endswith(".") for one in sentences)
+
+
+def test_every_rule_is_documented() -> None:
+    text = (settings.BASE_DIR / "docs" / "explain.md").read_text()
+    table = text[text.index("| rule |") : text.index("`level` is whose")]
+    first = [line.split("|")[1] for line in table.splitlines() if line]
+    assert set(re.findall(r"`(\w+)`", " ".join(first))) == set(_RULES)
