@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
 import pytest
+from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,15 @@ from apps.notifications import caps
 from apps.notifications.caps import DAY, HOUR, Over, Use
 from apps.notifications.models import CapUse
 from project import clock, db
-from tests.support.database import Prepared, capture, in_threads, move_clock
+from tests.support.database import (
+    Prepared,
+    capture,
+    in_threads,
+    move_clock,
+    other_connection,
+    until,
+    waits_for_a_lock,
+)
 
 ADA = 7
 _names = count()
@@ -243,6 +253,35 @@ def test_many_with_the_same_rows_in_any_order_never_wait_in_a_circle() -> None:
 
     assert sum(in_threads(10, charge)) == 8 * len(people)
     assert set(kept().values()) == {8}
+
+
+INSERT = "INSERT INTO notifications_capuse (user_id, channel, type, times) VALUES (%s, 'sms', %s, '{}')"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("turn", [1, -1])
+def test_rows_are_locked_in_one_order_whatever_order_they_are_asked_in(turn: int) -> None:
+    """Who waits for the first must not have locked another yet: two of them would deadlock."""
+    order = [(1, "Z"), (1, "a"), (1, "é"), (2, "Z")][::turn]
+    pids: list[int] = []
+
+    def charge() -> None:
+        pids.append(db.rows("SELECT pg_backend_pid()")[0][0])
+        caps.charge([use(user, type=type, type_hour=1) for user, type in order])
+        connection.close()
+
+    with other_connection() as holder, other_connection() as prober:
+        holder.execute(INSERT, [1, "Z"])
+        thread = threading.Thread(target=charge)
+        thread.start()
+        until(lambda: pids and waits_for_a_lock(prober, pids[0]))
+        prober.execute("SET lock_timeout = '1s'")
+        for row in sorted(order)[1:]:
+            prober.execute(INSERT, row)  # fails if the thread has written it
+        prober.rollback()
+        holder.rollback()
+    thread.join(10)
+    assert set(kept().values()) == {1} and len(kept()) == len(order)
 
 
 # --- Forgetting ------------------------------------------------------------------------------------------
