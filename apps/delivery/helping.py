@@ -11,6 +11,7 @@ from django.conf import settings
 from apps.delivery.evidence import Effect
 from apps.notifications import intake
 from apps.notifications.intake import Order
+from apps.users.normalise import DEFAULT_TIMEZONE
 from apps.users.people import Reach
 from project import clock, db
 
@@ -114,7 +115,7 @@ def _accept(askers: dict[int, _Asker]) -> tuple[dict[int, Effect], set[str]]:
                 related_type=RELATED,
                 related_id=str(one.user_id),
             ),
-            [Reach(one.user_id, None, "", one.number, is_active=True)],
+            [Reach(one.user_id, None, "", one.number, DEFAULT_TIMEZONE, is_active=True)],
         )
         for one in askers.values()
     ]

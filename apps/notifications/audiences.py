@@ -9,11 +9,11 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 
-from apps.notifications import intake, planning, transitions
+from apps.content import catalog
+from apps.notifications import intake, planning, targeting
 from apps.notifications.planning import Wish
 from apps.notifications.statuses import Status
-from apps.preferences import suppression
-from apps.users import people, places
+from apps.users import people
 from project import clock, db, queues
 
 _TAKE = """
@@ -28,8 +28,8 @@ WHERE id = %s
 """
 _MORE = "SELECT EXISTS (SELECT 1 FROM notifications_audiencechunk)"
 _WISH = """
-SELECT id, organization_id, recipient_count, channels, all_channels, priority, bulk, scheduled_at, expires_at,
-       max_attempts
+SELECT id, organization_id, recipient_count, type, channels, all_channels, priority, bulk, scheduled_at,
+       expires_at, max_attempts, critical, local_time, dedupe_key, created_at
 FROM notifications_notification WHERE id = %s
 """
 
@@ -59,15 +59,21 @@ def plan_chunk() -> bool:
     return True
 
 
+_NAMES = (
+    *("channels", "all_channels", "priority", "bulk", "scheduled_at", "expires_at", "max_attempts"),
+    *("critical", "local_time", "dedupe_key", "accepted_at"),
+)
+
+
 def _plan(notification_id: UUID, user_ids: list[int]) -> set[str]:
-    names = ("channels", "all_channels", "priority", "bulk", "scheduled_at", "expires_at", "max_attempts")
-    ((id, organization_id, recipients, *values),) = db.rows(_WISH, [notification_id])
-    wish = Wish(notification_id=id, organization_id=organization_id, **dict(zip(names, values, strict=True)))
+    ((id, organization_id, recipients, slug, *values),) = db.rows(_WISH, [notification_id])
+    type = catalog.find(organization_id, types=[slug]).types.get(slug) if slug else None
+    named = dict(zip(_NAMES, values, strict=True))
+    wish = Wish(notification_id=id, organization_id=organization_id, type=type, **named)
     reached = people.reach(organization_id, ids=user_ids)
-    found = places.places([person.id for person in reached], wish.channels)
-    suppressed = suppression.among(planning.addresses(wish.channels, reached, found))
-    targets = planning.plan(wish, reached, clock.now(), places=found, suppressed=suppressed)
+    found = targeting.places_of([(wish.reach, reached)])
+    (targets,) = targeting.plan([(wish, reached)], clock.now(), found=found)
     most = planning.most(recipients, wish.channels)
     kept = intake.keeps_summary(recipients, wish.channels, targets=most)
-    transitions.create(targets, summarised={id} if kept else ())
+    targeting.create(targets, summarised={id} if kept else ())
     return {target.lane for target in targets if target.status is Status.QUEUED}

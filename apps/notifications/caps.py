@@ -9,8 +9,9 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from apps.content.catalog import TypeRules
 from project import db
 
 MOST = 1_000  # a cap above it counts as this
@@ -43,6 +44,19 @@ class Over(NamedTuple):
     cap: str
     limit: int
     again_at: datetime
+
+
+def use(user_id: int, channel: str, type: TypeRules | None, per_hour: int | None) -> Use:
+    """A message of a type to a person who wants so many per hour at most."""
+    if type is None:
+        return Use(user_id, channel, "", per_hour, None, None)
+    return Use(user_id, channel, type.slug, per_hour, type.cap_per_hour, type.cap_per_day)
+
+
+def detail(over: Over, overflow: str) -> dict[str, Any]:
+    """Why it did not fit and what came of it, for people who ask. overflow: of `content.models.Overflow`."""
+    again_at = over.again_at.isoformat()
+    return {"rule": "cap", "cap": over.cap, "limit": over.limit, "again_at": again_at, "overflow": overflow}
 
 
 class _Cap(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from datetime import datetime
 
-from apps.content.catalog import Catalog, Template
+from apps.content.catalog import Catalog, Template, TypeRules
 from apps.content.payloads import faults_of
 from apps.notifications.schemas import Errors, NotificationInput, Reading
 from apps.users.schemas import UserInput
@@ -25,17 +25,32 @@ def errors_of(reading: Reading, known: Collection[int | str], catalog: Catalog, 
         *shape,
         *_unknown_users(request, known),
         *_unknown_channels(request),
+        *_type(request, catalog),
         *_words(request, wrong),
         *_times(request, now),
         *_template(request, wrong, catalog),
     ]
 
 
-def channels_of(request: NotificationInput, template: Template | None) -> list[str]:
-    """The channels it may go by, each once. `all` is those the template has content for."""
+def channels_of(request: NotificationInput, template: Template | None, type: TypeRules | None) -> list[str]:
+    """The channels it may go by, each once. `all` is those the template has content for; if the request names
+    none, those of the type among them."""
     if request.channels != "all":
         return list(dict.fromkeys(request.channels))
-    return [channel for channel in CHANNELS if template is None or channel in template.version.channels]
+    named = type.channels if type and "channels" not in request.model_fields_set else ()
+    return [
+        channel for channel in named or CHANNELS if template is None or channel in template.version.channels
+    ]
+
+
+def _type(request: NotificationInput, catalog: Catalog) -> Iterator[dict[str, str]]:
+    if request.type is None:
+        return
+    template = catalog.templates.get(request.template or "")
+    if request.type not in catalog.types:
+        yield field_error("type", "unknown_type", "There is no type with this name.")
+    elif template and template.type and template.type != request.type:
+        yield field_error("type", "conflict", "The template is of another type.")
 
 
 def _unknown_users(request: NotificationInput, known: Collection[int | str]) -> Iterator[dict[str, str]]:
@@ -59,6 +74,8 @@ def _words(request: NotificationInput, wrong: Collection[str]) -> Iterator[dict[
 
 
 def _times(request: NotificationInput, now: datetime) -> Iterator[dict[str, str]]:
+    if request.local_time is not None and request.scheduled_at is not None:
+        yield field_error("local_time", "conflict", "Give either scheduled_at or local_time.")
     if request.expires_at is None:
         return
     if request.expires_at <= now:

@@ -12,13 +12,11 @@ import orjson
 from django.conf import settings
 
 from apps.content.catalog import TypeRules
-from apps.notifications import consequences, planning, transitions
+from apps.notifications import consequences, planning, targeting
 from apps.notifications.models import SUMMARY_ABOVE
 from apps.notifications.planning import Places, Recipient, Wish
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Planned
-from apps.preferences import suppression
-from apps.users import places
 from project import clock, db, ids, queues
 
 INLINE = 1_000  # recipients planned in the caller's transaction; more are planned by workers, in chunks
@@ -42,7 +40,10 @@ class Order:
     priority: str = "normal"
     keep_lane: bool = False  # a big audience stays in the lane of its priority
     scheduled_at: datetime | None = None
+    local_time: str = ""  # where each person is, as `localtime.parse_local` takes it
     expires_at: datetime | None = None
+    dedupe_key: str = ""  # the event, told to each person once
+    collapse_key: str = ""  # of those with the same one that wait for a person the newest goes out
     max_attempts: int | None = None
     related_type: str = ""
     related_id: str = ""
@@ -73,27 +74,22 @@ class Accepted:
 
 
 def accept(orders: Sequence[tuple[Order, Sequence[Recipient]]], now: datetime) -> list[Accepted]:
-    """Write notifications and their targets, in the caller's transaction: two statements for any number, one
-    more to ask for devices and endpoints, one for suppressed addresses and two where there are big ones.
-    now: the transaction's time."""
-    found = _places(orders)
-    addresses = [planning.addresses(order.channels, people, found) for order, people in orders]
-    suppressed = suppression.among(set().union(*addresses))
-    accepted = [
-        _accepted(order, people, now, places=found, suppressed=suppressed) for order, people in orders
+    """Write notifications and their targets, in the caller's transaction: two statements for any number, two
+    for big ones, and what `targeting.plan` looks up. now: the transaction's time."""
+    found = targeting.places_of([(planning.reach(o.channels, o.type), people) for o, people in orders])
+    wishes = [
+        wish_of(ids.uuid7(), order, bulk=is_bulk(order, _count(order, people, found)))
+        for order, people in orders
     ]
-    big = _insert(accepted)
-    transitions.create([target for one in accepted for target in one.targets], summarised=big)
+    everyone = [people for _, people in orders]
+    planned = targeting.plan(list(zip(wishes, everyone, strict=True)), now, found=found)
+    accepted = [
+        _accepted(wish, order, now, recipients=len(people), targets=targets)
+        for wish, (order, people), targets in zip(wishes, orders, planned, strict=True)
+    ]
+    big = write(accepted)
+    targeting.create([target for targets in planned for target in targets], summarised=big)
     return accepted
-
-
-def _places(orders: Sequence[tuple[Order, Sequence[Recipient]]]) -> Places:
-    """The places of the people of those orders that may go to places."""
-    going = [(order, people) for order, people in orders if not places.CHANNELS.isdisjoint(order.channels)]
-    if not going:
-        return {}
-    user_ids = {person.id for _, people in going for person in people}
-    return places.places(user_ids, {channel for order, _ in going for channel in order.channels})
 
 
 def accept_audience(order: Order, user_ids: Sequence[int]) -> UUID:
@@ -106,7 +102,7 @@ def accept_audience(order: Order, user_ids: Sequence[int]) -> UUID:
     chunks = [everyone[start : start + CHUNK] for start in range(0, len(everyone), CHUNK)]
     with db.one_transaction():
         now = clock.now()
-        _insert([_unplanned(id, order, now, recipients=len(everyone))])
+        write([_unplanned(id, order, now, recipients=len(everyone))])
         for chunk in chunks:
             db.execute(
                 "INSERT INTO notifications_audiencechunk (notification_id, user_ids) VALUES (%s, %s)",
@@ -128,6 +124,10 @@ def wish_of(id: UUID, order: Order, *, bulk: bool) -> Wish:
         scheduled_at=order.scheduled_at,
         expires_at=order.expires_at,
         max_attempts=order.max_attempts or settings.MAX_ATTEMPTS,
+        type=order.type,
+        critical=order.critical,
+        local_time=order.local_time,
+        dedupe_key=order.dedupe_key,
     )
 
 
@@ -143,24 +143,15 @@ def keeps_summary(recipients: int, channels: Sequence[str], *, targets: int) -> 
 
 
 def _accepted(
-    order: Order,
-    people: Sequence[Recipient],
-    now: datetime,
-    *,
-    places: Places,
-    suppressed: suppression.Found,
+    wish: Wish, order: Order, now: datetime, *, recipients: int, targets: list[Planned]
 ) -> Accepted:
-    id = ids.uuid7()
-    bulk = is_bulk(order, _count(order, people, places))
-    wish = wish_of(id, order, bulk=bulk)
-    targets = planning.plan(wish, people, now, places=places, suppressed=suppressed)
     return Accepted(
-        id=id,
+        id=wish.notification_id,
         order=order,
         created_at=now,
-        recipients=len(people),
-        bulk=bulk,
-        summarised=keeps_summary(len(people), order.channels, targets=len(targets)),
+        recipients=recipients,
+        bulk=wish.bulk,
+        summarised=keeps_summary(recipients, order.channels, targets=len(targets)),
         targets=targets,
     )
 
@@ -190,11 +181,12 @@ def _unplanned(id: UUID, order: Order, now: datetime, *, recipients: int) -> Acc
 _INSERT = """
 INSERT INTO notifications_notification (
     id, organization_id, client_id, title, body, type, critical, template, template_version, payload,
-    channels, all_channels, priority, bulk, scheduled_at, expires_at, max_attempts, related_type, related_id,
-    metadata, recipient_count)
+    channels, all_channels, priority, bulk, scheduled_at, local_time, expires_at, dedupe_key,
+    collapse_key, max_attempts, related_type, related_id, metadata, recipient_count)
 SELECT id, organization_id, client_id, title, body, type, critical, template, template_version, payload,
        string_to_array(channels, ','), all_channels,
-       priority, bulk, scheduled_at, expires_at, max_attempts, related_type, related_id, metadata, recipients
+       priority, bulk, scheduled_at, local_time, expires_at, dedupe_key, collapse_key, max_attempts,
+       related_type, related_id, metadata, recipients
 FROM {given}
 """
 _COLUMNS = db.Columns(
@@ -214,7 +206,10 @@ _COLUMNS = db.Columns(
         ("priority", "text"),
         ("bulk", "boolean"),
         ("scheduled_at", "timestamptz"),
+        ("local_time", "text"),
         ("expires_at", "timestamptz"),
+        ("dedupe_key", "text"),
+        ("collapse_key", "text"),
         ("max_attempts", "smallint"),
         ("related_type", "text"),
         ("related_id", "text"),
@@ -232,8 +227,8 @@ SELECT id, 0, {zeros} FROM unnest(%b::uuid[]) AS g(id)
 )
 
 
-def _insert(accepted: Sequence[Accepted]) -> set[UUID]:
-    """Write the notifications; those whose summary is kept."""
+def write(accepted: Sequence[Accepted]) -> set[UUID]:
+    """Write the notifications, in the caller's transaction; those whose summary is kept."""
     given, values = _COLUMNS.given([*map(_row, accepted)])
     db.execute(_INSERT.format(given=given), values)
     big = {one.id for one in accepted if one.summarised}
@@ -260,7 +255,10 @@ def _row(one: Accepted) -> tuple[object, ...]:
         order.priority,
         one.bulk,
         order.scheduled_at,
+        order.local_time,
         order.expires_at,
+        order.dedupe_key,
+        order.collapse_key,
         order.max_attempts or settings.MAX_ATTEMPTS,
         order.related_type,
         order.related_id,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from apps.notifications.statuses import Reason, Status
+from apps.content.catalog import TypeRules
+from apps.notifications.deciding import Asking, Place, decide
 from apps.notifications.transitions import Planned
-from apps.preferences import suppression
+from apps.preferences import store, suppression
 from apps.users import places as places_of
 from apps.users.people import Person, Reach
 from project import ids
@@ -32,27 +33,69 @@ class Wish:
     scheduled_at: datetime | None
     expires_at: datetime | None
     max_attempts: int
+    type: TypeRules | None = None
+    critical: bool = False  # goes out whatever people have chosen
+    local_time: str = ""  # where each person is
+    dedupe_key: str = ""
+    accepted_at: datetime | None = None  # None: now
+
+    @property
+    def reach(self) -> Sequence[str]:
+        """The channels by which somebody may get it."""
+        return reach(self.channels, self.type)
+
+    def asking(self, now: datetime) -> Asking:
+        """What each of its targets is decided by."""
+        return Asking(
+            self.type,
+            self.critical,
+            self.scheduled_at,
+            self.local_time,
+            self.expires_at,
+            self.accepted_at or now,
+        )
+
+
+def reach(channels: Sequence[str], type: TypeRules | None) -> Sequence[str]:
+    """These channels, and those of the type's fallback chain."""
+    return [*channels, *type.fallback] if type and type.fallback else channels
 
 
 _NO_PLACES: Places = {}
 
 
-def plan(
-    wish: Wish,
-    people: Iterable[Recipient],
-    now: datetime,
-    *,
-    suppressed: suppression.Found = frozenset(),
-    places: Places = _NO_PLACES,
-) -> list[Planned]:
-    """One target per person, channel and address; where there is no address one that says so.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What was looked up of the people a notification is for.
 
-    places: those of these people, as `apps.users.places` finds them. suppressed: what is, of their
-    `addresses`.
+    places: theirs, as `apps.users.places` finds them. suppressed: what is, of their `addresses`. rules: what
+    they want. told: who was told of the same event before.
     """
-    wanted = _wanted(wish.channels, people, places, all_channels=wish.all_channels)
+
+    places: Places = field(default_factory=dict)
+    suppressed: suppression.Found = frozenset()
+    rules: store.Found = store.NOBODY
+    told: Collection[int] = ()
+
+
+NOTHING_KNOWN = Known()
+
+
+def plan(
+    wish: Wish, people: Iterable[Recipient], now: datetime, known: Known = NOTHING_KNOWN
+) -> list[Planned]:
+    """One target per person, channel and address; where there is no address one that says so."""
+    wanted = _wanted(wish.channels, people, known.places, all_channels=wish.all_channels)
+    return targets(wish, wanted, now, known=known)
+
+
+Wanted = tuple[Recipient, str, str]  # a person, a channel, and an address, which is empty where there is none
+
+
+def targets(wish: Wish, wanted: Sequence[Wanted], now: datetime, *, known: Known) -> list[Planned]:
+    """A target for each of these, as decided."""
     made = ids.target_ids(len(wanted))
-    return [_target(wish, id, one, now, suppressed=suppressed) for id, one in zip(made, wanted, strict=True)]
+    return [_target(wish, id, one, now, known=known) for id, one in zip(made, wanted, strict=True)]
 
 
 def count(
@@ -116,9 +159,8 @@ def _wanted(
     places: Places,
     *,
     all_channels: bool,
-) -> list[tuple[Recipient, str, str]]:
-    """Person, channel and address of each target; the address is empty where there is none."""
-    wanted: list[tuple[Recipient, str, str]] = []
+) -> list[Wanted]:
+    wanted: list[Wanted] = []
     for person in people:
         reached = [(channel, addresses_of(channel, person, places)) for channel in channels]
         if all_channels:
@@ -127,17 +169,9 @@ def _wanted(
     return wanted
 
 
-def _target(
-    wish: Wish,
-    id: UUID,
-    wanted: tuple[Recipient, str, str],
-    now: datetime,
-    *,
-    suppressed: suppression.Found,
-) -> Planned:
-    person, channel, address = wanted
-    stopped = bool(suppressed) and suppression.holds(suppressed, wish.organization_id, channel, address)
-    status, reason, at = _decision(wish, person, address, now, suppressed=stopped)
+def _target(wish: Wish, id: UUID, one: tuple[Recipient, str, str], now: datetime, *, known: Known) -> Planned:
+    person, channel, address = one
+    decided = decide(wish.asking(now), _place(wish, person, channel, address, known=known), now)
     return Planned(
         id=id,
         notification_id=wish.notification_id,
@@ -146,24 +180,24 @@ def _target(
         channel=channel,
         address=address,
         lane=lane_of(channel, wish.priority, bulk=wish.bulk),
-        status=status,
-        reason=reason,
-        at=at,
+        status=decided.status,
+        reason=decided.reason,
+        at=decided.at,
+        detail=decided.detail,
         expires_at=wish.expires_at,
         attempts_allowed=wish.max_attempts,
     )
 
 
-_Decision = tuple[Status, str, datetime | None]
-
-
-def _decision(wish: Wish, person: Recipient, address: str, now: datetime, *, suppressed: bool) -> _Decision:
-    if not person.is_active:
-        return Status.SKIPPED, Reason.INACTIVE.value, None
-    if not address:
-        return Status.SKIPPED, Reason.NO_ADDRESS.value, None
-    if suppressed:
-        return Status.SKIPPED, Reason.SUPPRESSED.value, None
-    if wish.scheduled_at is not None and wish.scheduled_at > now:
-        return Status.HELD, Reason.SCHEDULED.value, wish.scheduled_at
-    return Status.QUEUED, "", now
+def _place(wish: Wish, person: Recipient, channel: str, address: str, *, known: Known) -> Place:
+    suppressed = known.suppressed
+    return Place(
+        channel=channel,
+        address=address,
+        zone=person.timezone,
+        rules=known.rules.of(person.id),
+        spread=store.spread_of(person.id),
+        is_active=person.is_active,
+        suppressed=bool(suppressed) and suppression.holds(suppressed, wish.organization_id, channel, address),
+        duplicate=person.id in known.told,
+    )

@@ -54,6 +54,8 @@ class NotificationOutput(BaseModel):
     """A notification as it was accepted."""
 
     id: UUID
+    type: str | None
+    critical: bool
     title: str
     body: str
     template: str | None
@@ -61,7 +63,10 @@ class NotificationOutput(BaseModel):
     channels: list[str] | Literal["all"]
     priority: str
     scheduled_at: datetime | None
+    local_time: str | None
     expires_at: datetime | None
+    dedupe_key: str | None
+    collapse_key: str | None
     related_object: RelatedObject | None
     metadata: dict[str, Any]
     recipients: int
@@ -209,6 +214,8 @@ def accepted(one: Accepted) -> dict[str, Any]:
     order = one.order
     return {
         "id": one.id,
+        "type": order.type.slug if order.type else None,
+        "critical": order.critical,
         "title": order.title,
         "body": order.body,
         "template": order.template or None,
@@ -216,7 +223,10 @@ def accepted(one: Accepted) -> dict[str, Any]:
         "channels": "all" if order.all_channels else order.channels,
         "priority": order.priority,
         "scheduled_at": order.scheduled_at,
+        "local_time": order.local_time or None,
         "expires_at": order.expires_at,
+        "dedupe_key": order.dedupe_key or None,
+        "collapse_key": order.collapse_key or None,
         "related_object": _related(order.related_type, order.related_id),
         "metadata": order.metadata,
         "recipients": one.recipients,
@@ -251,6 +261,8 @@ def notification(row: Notification, summary: dict[str, Any]) -> dict[str, Any]:
     """`NotificationDetail`."""
     return {
         "id": row.id,
+        "type": row.type or None,
+        "critical": row.critical,
         "title": row.title,
         "body": row.body,
         "template": row.template or None,
@@ -258,7 +270,10 @@ def notification(row: Notification, summary: dict[str, Any]) -> dict[str, Any]:
         "channels": "all" if row.all_channels else row.channels,
         "priority": row.priority,
         "scheduled_at": row.scheduled_at,
+        "local_time": row.local_time or None,
         "expires_at": row.expires_at,
+        "dedupe_key": row.dedupe_key or None,
+        "collapse_key": row.collapse_key or None,
         "related_object": _related(row.related_type, row.related_id),
         "metadata": _json(row.metadata),
         "recipients": row.recipient_count,

@@ -104,7 +104,7 @@ def _catalog(organization_id: int, requests: Sequence[NotificationInput]) -> Cat
 def _order(caller: Caller, request: NotificationInput, found: Catalog) -> Order:
     template = found.templates[request.template] if request.template is not None else None
     type = found.types.get(request.type or (template.type if template else ""))
-    channels = channels_of(request, template)
+    channels = channels_of(request, template, type)
     related = request.related_object
     return Order(
         organization_id=caller.organization_id,
@@ -120,6 +120,9 @@ def _order(caller: Caller, request: NotificationInput, found: Catalog) -> Order:
         priority=request.priority,
         keep_lane=caller.keeps_lane,
         scheduled_at=request.scheduled_at,
+        local_time=request.local_time or "",
+        dedupe_key=request.dedupe_key or "",
+        collapse_key=request.collapse_key or "",
         expires_at=request.expires_at,
         max_attempts=request.max_attempts,
         related_type=related.type if related else "",

@@ -15,7 +15,9 @@ from pydantic import (
     Tag,
     ValidationError,
 )
+from pydantic_core import PydanticCustomError
 
+from apps.preferences import localtime
 from apps.users import normalise
 from apps.users.schemas import ExternalId, UserInput
 from project.api import field_errors
@@ -33,6 +35,19 @@ Priority = Literal[PRIORITIES]  # type: ignore[valid-type]
 Title = Annotated[str, StringConstraints(max_length=500), AfterValidator(normalise.text)]
 Body = Annotated[str, StringConstraints(max_length=100_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(normalise.text)]
+
+Key = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(normalise.text)]
+
+
+def _local_time(value: str) -> str:
+    try:
+        localtime.parse_local(value)
+    except ValueError as error:
+        raise PydanticCustomError("local_time", str(error)) from None
+    return value
+
+
+LocalTime = Annotated[str, StringConstraints(max_length=localtime.LENGTH), AfterValidator(_local_time)]
 
 
 def _kind(value: Any) -> str | None:
@@ -120,11 +135,24 @@ class NotificationInput(BaseModel):
         description="User ids (integers), external_ids (strings) or users to upsert (objects).",
     )
     channels: Channels = Field(
-        default="all", description="`all`: every channel the person has an address for."
+        default="all",
+        description="`all`: every channel the person has an address for. Left out: the type's, or all.",
     )
     priority: Priority = "normal"
     scheduled_at: Time | None = Field(default=None, description="Not before this time.")
+    local_time: LocalTime | None = Field(
+        default=None,
+        description="Not before this time where each person is: 09:00 (the next), or 2027-01-31T09:00.",
+    )
     expires_at: Time | None = Field(default=None, description="Not after this time: it would be of no use.")
+    dedupe_key: Key | None = Field(
+        default=None,
+        description="The event: each person is told of it once within its type's window, whoever tells.",
+    )
+    collapse_key: Key | None = Field(
+        default=None,
+        description="Of those with the same one that wait for a person the newest goes out, alone.",
+    )
     max_attempts: int | None = Field(
         default=None, strict=True, ge=1, le=MAX_ATTEMPT_NUMBER, description="Calls per target."
     )

@@ -57,6 +57,7 @@ class Reason(models.TextChoices):
     DUPLICATE = "duplicate", "the person was told of the same event before"
     CAPPED = "capped", "the person has had as many of these as they may get for now"
     MERGED = "merged", "went out together with others"
+    REPLACED = "replaced", "a newer one with the same collapse_key went out in its place"
     NO_ADDRESS = "no_address", "the person has no address for this channel"
     GONE = "gone", "the device or endpoint is no longer active"
     INACTIVE = "inactive", "the person is deactivated"

@@ -27,8 +27,7 @@ S = Status
 # What may become what, and by which function. `None` is a row that does not exist yet.
 MOVES: dict[str, tuple[tuple[Status | None, ...], tuple[Status, ...]]] = {
     "create": ((None,), (S.QUEUED, S.HELD, S.SKIPPED)),
-    "release": ((S.HELD,), (S.QUEUED,)),
-    "hold": ((S.HELD,), (S.HELD,)),
+    "redecide": ((S.HELD,), (S.QUEUED, S.HELD, S.SKIPPED, S.EXPIRED)),
     "claim": ((S.QUEUED, S.RETRYING), (S.SENDING,)),
     "give_back": ((S.SENDING,), (S.QUEUED,)),
     "settle": (
@@ -64,8 +63,13 @@ class Planned:
     status: Status
     reason: str = ""
     at: datetime | None = None  # of the next attempt (queued) or the release (held), UTC
+    detail: Mapping[str, Any] | None = None  # what that was decided by, where it needs explaining
     expires_at: datetime | None = None
     attempts_allowed: int
+
+    @property
+    def held(self) -> bool:
+        return self.status is Status.HELD
 
 
 class Claimed(NamedTuple):
@@ -275,14 +279,38 @@ _QUEUED_NOW = "next_attempt_at = carillon_now(), held_until = NULL, claim_id = N
 _SETTLED_NOW = "next_attempt_at = NULL, held_until = NULL, claim_id = NULL, settled_at = carillon_now()"
 
 
-def release(ids: Iterable[UUID]) -> list[Moved]:
-    """held → queued: its time has come."""
-    return _move("release", ids, f"{_QUEUED_NOW}, reason = ''")
+class Redecided(NamedTuple):
+    """What becomes of one that is held. until: of one held on. into: the target it goes out with."""
+
+    id: UUID
+    status: Status
+    reason: str = ""
+    until: datetime | None = None
+    into: UUID | None = None
 
 
-def hold(ids: Iterable[UUID], *, until: datetime, reason: str) -> list[Moved]:
-    """held → held: decided anew, for later."""
-    return _move("hold", ids, "held_until = %(until)s, reason = %(reason)s", until=until, reason=reason)
+_REDECIDE = f"""
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::timestamptz[], %b::uuid[])
+      AS g(id, status, reason, until, merged_into)
+)
+UPDATE {_TARGET} t
+SET status = g.status, reason = g.reason, merged_into = g.merged_into,
+    next_attempt_at = CASE WHEN g.status = 'queued' THEN carillon_now() END,
+    held_until = CASE WHEN g.status = 'held' THEN g.until END,
+    settled_at = CASE WHEN g.status IN ('skipped', 'expired') THEN carillon_now() END
+FROM given g WHERE t.id = g.id AND t.status = 'held'
+RETURNING t.id, t.notification_id, t.organization_id, 'held', t.status
+"""
+
+
+def redecide(decided: Iterable[Redecided]) -> list[Moved]:
+    """held → queued, held (for later, or for another reason), skipped or expired: each as decided anew.
+
+    Of rows the caller has locked.
+    """
+    columns = [list(column) for column in zip(*sorted(decided, key=_by_id), strict=True)]
+    return _summarised([Moved(*row) for row in db.rows(_REDECIDE, columns)]) if columns else []
 
 
 def give_back(ids: Iterable[UUID], claim_id: int) -> list[Moved]:

@@ -1,7 +1,7 @@
 """The hours in which the law allows advertising by SMS, and by whose clocks.
 
-47 CFR 64.1200(c)(1), of the United States, forbids it "before the hour of 8 a.m. or after 9 p.m. (local time at
-the called party's location)". We keep to it everywhere.
+47 CFR 64.1200(c)(1), of the United States, forbids it "before the hour of 8 a.m. or after 9 p.m. (local time
+at the called party's location)". We keep to it everywhere.
 """
 
 from __future__ import annotations

@@ -61,9 +61,16 @@ class Found:
     _own: Mapping[int, Rules]  # of people who have chosen something
 
     def of(self, user_id: int) -> Rules:
-        """A person's; people of an organization who have chosen nothing share theirs."""
+        """A person's; people of an organization who have chosen nothing share theirs. Without rules: one of
+        whom nothing was asked."""
         own = self._own.get(user_id)
-        return own or self._defaults[self._organizations[user_id]]
+        if own is not None:
+            return own
+        organization = self._organizations.get(user_id)
+        return NO_RULES if organization is None else self._defaults[organization]
+
+
+NOBODY = Found({}, {}, {})
 
 
 def rules_of(people: Mapping[int, int]) -> Found:
@@ -74,7 +81,7 @@ def rules_of(people: Mapping[int, int]) -> Found:
     Choices whose time is over are left out.
     """
     if not people:
-        return Found({}, {}, {})
+        return NOBODY
     organizations = set(people.values())
     rows = db.rows(_READ, {"people": list(people), "organizations": list(organizations)})
     said = {row[1]: _Said(*row[6:]) for row in rows if row[0] is None}

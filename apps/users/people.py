@@ -44,12 +44,13 @@ class Person(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """Where a person is reached."""
+    """Where a person is reached, and when."""
 
     id: int
     external_id: str | None
     email: str
     phone: str
+    timezone: str
     is_active: bool
 
 

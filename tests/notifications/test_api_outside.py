@@ -22,12 +22,13 @@ from tests.users.test_database_away import nowhere
 pytestmark = pytest.mark.django_db(transaction=True)
 AT_ONCE = 1.0  # seconds a POST may take while the broker is away: less than one timeout of it
 
-KEY, LOOK, PEOPLE, PLACES, SUPPRESSED, NOTIFICATION, TARGETS, ANSWER = (
+KEY, LOOK, PEOPLE, PLACES, SUPPRESSED, WISHES, NOTIFICATION, TARGETS, ANSWER = (
     "FROM users_apikey",
     "pg_try_advisory_xact_lock",
     "FROM unnest(%(ids)s",
     "FROM users_device WHERE user_id",
     "FROM preferences_suppression",
+    "FROM preferences_choice",
     "INSERT INTO notifications_notification ",
     "INSERT INTO notifications_notificationtarget ",
     "INSERT INTO notifications_idempotencykey",
@@ -44,15 +45,15 @@ def test_the_statements_of_a_post_with_a_key(api: Api, rung: list[str]) -> None:
     (person,) = rows.people()
     with capture() as statements:
         send(api, targets=[person.pk], headers={"idempotency-key": "one"})
-    written = [NOTIFICATION, TARGETS, ANSWER]
-    assert_statements(statements, [KEY, "BEGIN", LOOK, PEOPLE, PLACES, SUPPRESSED, *written, "COMMIT"])
+    asked = [KEY, "BEGIN", LOOK, PEOPLE, PLACES, SUPPRESSED, WISHES]
+    assert_statements(statements, [*asked, NOTIFICATION, TARGETS, ANSWER, "COMMIT"])
 
 
 def test_the_statements_of_a_post_without_a_key(api: Api, rung: list[str]) -> None:
     (person,) = rows.people()
     with capture() as statements:
         send(api, targets=[person.pk])
-    asked = [KEY, "BEGIN", "carillon_now()", PEOPLE, PLACES, SUPPRESSED]
+    asked = [KEY, "BEGIN", "carillon_now()", PEOPLE, PLACES, SUPPRESSED, WISHES]
     assert_statements(statements, [*asked, NOTIFICATION, TARGETS, "COMMIT"])
 
 
@@ -65,7 +66,7 @@ def test_devices_and_endpoints_are_asked_for_only_where_it_may_go_to_them(
     (person,) = rows.people()
     with capture() as statements:
         send(api, targets=[person.pk], channels=channels)
-    asked = [KEY, "BEGIN", "carillon_now()", PEOPLE, *places, SUPPRESSED]
+    asked = [KEY, "BEGIN", "carillon_now()", PEOPLE, *places, SUPPRESSED, WISHES]
     assert_statements(statements, [*asked, NOTIFICATION, TARGETS, "COMMIT"])
 
 
@@ -73,7 +74,16 @@ def test_what_only_goes_in_app_asks_for_no_suppressed_address(api: Api, rung: li
     (person,) = rows.people()
     with capture() as statements:
         send(api, targets=[person.pk], channels=["in_app"])
-    assert_statements(statements, [KEY, "BEGIN", "carillon_now()", PEOPLE, NOTIFICATION, TARGETS, "COMMIT"])
+    asked = [KEY, "BEGIN", "carillon_now()", PEOPLE, WISHES]
+    assert_statements(statements, [*asked, NOTIFICATION, TARGETS, "COMMIT"])
+
+
+def test_of_a_critical_one_it_is_not_asked_what_they_want(api: Api, rung: list[str]) -> None:
+    (person,) = rows.people()
+    with capture() as statements:
+        send(api, targets=[person.pk], channels=["sms"], priority="critical")
+    asked = [KEY, "BEGIN", "carillon_now()", PEOPLE, SUPPRESSED]
+    assert_statements(statements, [*asked, NOTIFICATION, TARGETS, "COMMIT"])
 
 
 def test_the_statements_of_a_replay(api: Api, rung: list[str]) -> None:

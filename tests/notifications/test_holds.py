@@ -9,6 +9,7 @@ from django.db import connection
 
 from apps.notifications import holds, transitions
 from apps.notifications.statuses import Status
+from apps.notifications.transitions import Redecided
 from project import clock
 from tests.support import rows
 from tests.support.database import in_threads, move_clock, other_connection
@@ -42,7 +43,7 @@ def test_what_is_too_late_by_then_expires_instead() -> None:
 
 def test_those_that_waited_longest_are_released_first_and_no_more_than_asked() -> None:
     note, now = rows.notification(), clock.now()
-    third, first, second = (
+    third, first, second = (  # each of another person
         rows.targets(note, Status.HELD, held_until=now - timedelta(minutes=minutes))[0]
         for minutes in (1, 3, 2)
     )
@@ -54,7 +55,8 @@ def test_those_that_waited_longest_are_released_first_and_no_more_than_asked() -
 
 def test_a_hold_put_off_waits_for_its_new_time() -> None:
     (target,) = rows.targets(rows.notification(), Status.HELD)
-    transitions.hold([target], until=clock.now() + timedelta(minutes=1), reason="quiet_hours")
+    later = Redecided(target, Status.HELD, "quiet_hours", clock.now() + timedelta(minutes=1))
+    transitions.redecide([later])
     assert holds.release_due(10) == 0
     move_clock(60)
     assert holds.release_due(10) == 1

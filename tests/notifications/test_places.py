@@ -9,6 +9,7 @@ import pytest
 from apps.notifications import audiences, intake, planning
 from apps.notifications.intake import Order
 from apps.notifications.models import SUMMARY_ABOVE, Notification, NotificationSummary, NotificationTarget
+from apps.notifications.planning import Known
 from apps.notifications.statuses import Status
 from apps.preferences import suppression
 from apps.preferences.suppression import Cause, Fact
@@ -27,7 +28,7 @@ ALL = ["in_app", "email", "sms", "push", "webhook", "chat"]
 
 
 def planned(*people: Any, **fields: Any) -> list[tuple[int, str, str, str]]:
-    found = planning.plan(wish(**fields), people, NOW, places=PLACES)
+    found = planning.plan(wish(**fields), people, NOW, Known(places=PLACES))
     return [(one.user_id, one.channel, one.address, one.reason) for one in found]
 
 
@@ -47,7 +48,7 @@ def test_each_place_is_a_target_of_its_own() -> None:
 
 
 def test_a_person_without_a_place_is_one_skipped_target() -> None:
-    (target,) = planning.plan(wish(channels=["push"]), [person(9)], NOW, places=PLACES)
+    (target,) = planning.plan(wish(channels=["push"]), [person(9)], NOW, Known(places=PLACES))
     assert (target.status, target.reason, target.at) == (Status.SKIPPED, "no_address", None)
 
 
@@ -65,7 +66,7 @@ def test_all_channels_are_those_with_a_place() -> None:
 
 def test_of_several_devices_only_the_suppressed_is_skipped() -> None:
     found = planning.plan(
-        wish(channels=["push"]), [person(7)], NOW, places=PLACES, suppressed={(3, "push", "apns:b")}
+        wish(channels=["push"]), [person(7)], NOW, Known(places=PLACES, suppressed={(3, "push", "apns:b")})
     )
     assert [(one.status, one.reason) for one in found] == [
         (Status.QUEUED, ""),

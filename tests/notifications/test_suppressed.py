@@ -9,6 +9,7 @@ import pytest
 from apps.notifications import audiences, intake, planning
 from apps.notifications.intake import Order
 from apps.notifications.models import NotificationTarget
+from apps.notifications.planning import Known
 from apps.notifications.statuses import Status
 from apps.preferences import suppression
 from apps.preferences.suppression import Cause, Fact
@@ -37,14 +38,14 @@ ADA = ("email", "a@example.com")
     ],
 )
 def test_a_suppressed_address_is_skipped(suppressed: suppression.Found, skipped: bool) -> None:
-    (target,) = planning.plan(wish(), [person()], NOW, suppressed=suppressed)
+    (target,) = planning.plan(wish(), [person()], NOW, Known(suppressed=suppressed))
     decided = (target.status, target.reason, target.at)
     assert decided == ((Status.SKIPPED, "suppressed", None) if skipped else (Status.QUEUED, "", NOW))
 
 
 def test_only_the_suppressed_channel_is_skipped() -> None:
     asked = wish(channels=["in_app", "email", "sms"], all_channels=True)
-    planned = planning.plan(asked, [person()], NOW, suppressed={(None, *ADA)})
+    planned = planning.plan(asked, [person()], NOW, Known(suppressed={(None, *ADA)}))
     assert [(one.channel, one.status) for one in planned] == [
         ("in_app", Status.QUEUED),
         ("email", Status.SKIPPED),
@@ -54,7 +55,7 @@ def test_only_the_suppressed_channel_is_skipped() -> None:
 
 def test_what_is_suppressed_is_not_held_either() -> None:
     asked = wish(scheduled_at=NOW + timedelta(hours=1))
-    (target,) = planning.plan(asked, [person()], NOW, suppressed={(None, *ADA)})
+    (target,) = planning.plan(asked, [person()], NOW, Known(suppressed={(None, *ADA)}))
     assert (target.status, target.reason, target.at) == (Status.SKIPPED, "suppressed", None)
 
 
@@ -63,7 +64,7 @@ def test_what_is_suppressed_is_not_held_either() -> None:
 )
 def test_what_is_wrong_with_the_person_is_told_first(fields: dict[str, object], reason: str) -> None:
     somebody = person(**fields)  # type: ignore[arg-type]
-    (target,) = planning.plan(wish(), [somebody], NOW, suppressed={(None, *ADA), (None, "email", "")})
+    (target,) = planning.plan(wish(), [somebody], NOW, Known(suppressed={(None, *ADA), (None, "email", "")}))
     assert target.reason == reason
 
 

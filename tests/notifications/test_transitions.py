@@ -17,7 +17,7 @@ from django.db import IntegrityError, transaction
 from apps.notifications import transitions
 from apps.notifications.models import DeadLetter, NotificationSummary, NotificationTarget
 from apps.notifications.statuses import Status
-from apps.notifications.transitions import MOVES, Due, Planned, Settled
+from apps.notifications.transitions import MOVES, Due, Planned, Redecided, Settled
 from project import clock, ids
 from tests.support import rows
 from tests.support.rows import CLAIM, LANE
@@ -58,6 +58,7 @@ def delivering_in_app(status: Status) -> Act:
     return lambda ids, now: gone(ids, transitions.deliver_in_app([(id, status, "code") for id in ids]))
 
 
+INTO = UUID(int=7)
 # Move -> (how to ask for it, the columns it sets). Every other column must stay. "now" and "later" are times.
 SETTLED: dict[str, Any] = {"next_attempt_at": None, "held_until": None, "claim_id": None, "settled_at": "now"}
 QUEUED: dict[str, Any] = {
@@ -67,10 +68,25 @@ QUEUED: dict[str, Any] = {
 PROVEN = SETTLED | {"sent_at": "first", "attempts": "counted"}
 ENDED: dict[str, Any] = {"claim_id": None, "attempts": 4, "reason": "code"}
 ACTS: dict[str, tuple[Act, dict[str, Any]]] = {
-    "release": (lambda ids, now: transitions.release(ids), QUEUED | {"reason": ""}),
-    "hold": (
-        lambda ids, now: transitions.hold(ids, until=now + LATER, reason="quiet_hours"),
+    "redecide queued": (
+        lambda ids, now: transitions.redecide(Redecided(id, Status.QUEUED) for id in ids),
+        QUEUED | {"reason": ""},
+    ),
+    "redecide held": (
+        lambda ids, now: transitions.redecide(
+            Redecided(id, Status.HELD, "quiet_hours", now + LATER) for id in ids
+        ),
         {"held_until": "later", "reason": "quiet_hours"},
+    ),
+    "redecide skipped": (
+        lambda ids, now: transitions.redecide(
+            Redecided(id, Status.SKIPPED, "merged", None, INTO) for id in ids
+        ),
+        SETTLED | {"status": "skipped", "reason": "merged", "merged_into": INTO},
+    ),
+    "redecide expired": (
+        lambda ids, now: transitions.redecide(Redecided(id, Status.EXPIRED, "expires_at") for id in ids),
+        SETTLED | {"status": "expired", "reason": "expires_at"},
     ),
     "claim": (
         lambda ids, now: transitions.claim(Due(LANE, 10), 99),

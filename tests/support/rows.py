@@ -77,7 +77,7 @@ def targets(of: Notification, status: Status = Status.QUEUED, count: int = 1, **
     values = {
         "notification": of,
         "organization_id": of.organization_id,
-        "user_id": 1,
+        "user_id": people()[0].pk if status is Status.HELD else 1,  # who waits is looked at when it is over
         "channel": "email",
         "address": "p@example.com",
         "lane": LANE,
