@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 from apps.notifications import cancelling, intake, previewing, representations, waits
 from apps.notifications.attempts import attempts_page
 from apps.notifications.caller import Caller, caller_of
+from apps.notifications.cancelling import UnknownTargets
 from apps.notifications.filters import NotificationFilters, TargetFilters
 from apps.notifications.idempotency import once
 from apps.notifications.intake import Accepted
@@ -265,10 +266,12 @@ class NotificationView(_OfNotification):
         return Response(representations.notification(row, representations.summaries([row])[row.id]))
 
 
-class NoInput(BaseModel):
-    """There is nothing to send."""
+class CancelInput(BaseModel):
+    """What to cancel: the whole notification, or only these of its targets."""
 
     model_config = ConfigDict(extra="forbid")
+
+    targets: list[UUID] = Field([], min_length=1, max_length=cancelling.AT_ONCE, description="Their ids.")
 
 
 class CancelView(_OfNotification):
@@ -277,16 +280,29 @@ class CancelView(_OfNotification):
     scopes = {"POST": Scope.SEND}
 
     @extend_schema(
-        operation_id="notifications_cancel", request=None, responses={200: CancelOutput, **PROBLEMS}
+        operation_id="notifications_cancel", request=CancelInput, responses={200: CancelOutput, **PROBLEMS}
     )
     def post(self, request: Request, id: UUID) -> Response:
-        """Cancel whatever of the notification has not been sent; each target says what became of it.
+        """Cancel what has not been sent, recall what is in an inbox; each target says what became of it.
 
-        Needs the scope `notifications:write`. May be repeated: it answers for what it then finds.
+        Without `targets`, and without a body, that is the whole notification. Needs the scope
+        `notifications:write`. May be repeated: it answers for what it then finds.
         """
         row = self.find(request, id)
-        body_of(NoInput, request)
-        return Response(representations.cancellation(cancelling.cancel(row.id)))
+        targets = body_of(CancelInput, request).targets
+        try:
+            done = cancelling.cancel_targets(row.id, targets) if targets else cancelling.cancel(row.id)
+        except UnknownTargets as error:
+            raise invalid(_unknown_targets(targets, error.ids)) from None
+        return Response(representations.cancellation(done))
+
+
+def _unknown_targets(asked: Sequence[UUID], unknown: Collection[UUID]) -> Errors:
+    return [
+        field_error(f"targets[{number}]", "unknown_target", "This notification has no such target.")
+        for number, id in enumerate(asked)
+        if id in unknown
+    ]
 
 
 class TargetsView(_OfNotification):

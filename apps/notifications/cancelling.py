@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from apps.notifications import transitions
-from apps.notifications.statuses import OPEN, Status
+from apps.notifications import inbox, transitions
+from apps.notifications.inbox import Recalled
+from apps.notifications.statuses import OPEN, Reason, Status
 from apps.notifications.transitions import Moved
 from project import db
 
@@ -21,11 +23,13 @@ MOST_TOLD = 1_000  # targets in the answer; the counts are of all
 class CancelResult(StrEnum):
     """What a cancellation found of a target."""
 
-    CANCELLED = "cancelled"  # will not be sent
-    IN_FLIGHT = "in_flight"  # a call may be under way; it is not repeated
+    CANCELLED = "cancelled"  # had not left, and will not
+    REMOVED_FROM_DIGEST = "removed_from_digest"  # had waited for a digest, and will not be in it
+    RECALLED = "recalled"  # has disappeared from the inbox, now or before
+    IN_FLIGHT = "in_flight"  # on its way; not repeated, unless others leave with it
     IN_FLIGHT_UNKNOWN = "in_flight_unknown"  # may have been sent; cancelled, so its repeat is stopped
-    TOO_LATE = "too_late"  # sent or delivered
-    ALREADY = "already"  # ended otherwise before
+    ALREADY_SENT = "already_sent"  # sent or delivered
+    ENDED = "ended"  # ended otherwise before
 
 
 class Told(NamedTuple):
@@ -38,32 +42,59 @@ class Told(NamedTuple):
     result: CancelResult
 
 
+class UnknownTargets(Exception):
+    """Some of the targets to cancel are not of the notification: `ids`. Nothing was done."""
+
+    def __init__(self, ids: Collection[UUID]) -> None:
+        super().__init__(f"{len(ids)} unknown targets")
+        self.ids = ids
+
+
 @dataclass(slots=True)
 class Cancellation:
     """What was done. `unplanned`: people taken out of the planning of a big audience by this call."""
 
     id: UUID
-    cancelled_at: datetime  # when this was first asked for
-    unplanned: int
+    cancelled_at: datetime | None  # when all of it was first asked for, UTC; None: it never was
+    unplanned: int = 0
     counts: Counter[CancelResult] = field(default_factory=Counter)
     targets: list[Told] = field(default_factory=list)  # the first `MOST_TOLD`
+
+    def add(self, told: list[Told]) -> None:
+        self.counts.update(one.result for one in told)
+        self.targets += told[: MOST_TOLD - len(self.targets)]
 
 
 def cancel(id: UUID) -> Cancellation:
     """Cancel what can be cancelled of the notification, which must exist; `AT_ONCE` targets in a transaction.
 
     Not to be called inside a transaction. When it returns nothing is planned any more, nothing queued is
-    sent, and no call is repeated. A repeat is harmless, and answers for what it finds.
+    sent, no call is repeated, and the events it told of may be told anew. A repeat is harmless, and answers
+    for what it finds.
     """
     done = _stop_planning(id)
     last = UUID(int=0)
-    while told := _cancel_some(id, last):
-        last = told[-1].id
-        done.counts.update(one.result for one in told)
-        done.targets += told[: MOST_TOLD - len(done.targets)]
+    while page := _stands(_PAGE, [id, last, AT_ONCE]):
+        last = page[-1].id
+        done.add(_cancel_some(id, page))
     return done
 
 
+def cancel_targets(id: UUID, targets: Collection[UUID]) -> Cancellation:
+    """As `cancel`, of only these targets of the notification, `AT_ONCE` at most, in one transaction.
+
+    The others are sent and planned as before. Raises UnknownTargets.
+    """
+    page = _stands(_THESE, [id, list(targets)])
+    if unknown := set(targets) - {one.id for one in page}:
+        raise UnknownTargets(unknown)
+    ((cancelled_at,),) = db.rows(_SINCE, [id])
+    done = Cancellation(id, cancelled_at)
+    done.add(_cancel_some(id, page))
+    return done
+
+
+_SINCE = "SELECT cancelled_at FROM notifications_notification WHERE id = %s"
 _MARK = """
 UPDATE notifications_notification SET cancelled_at = coalesce(cancelled_at, carillon_now())
 WHERE id = %s RETURNING cancelled_at
@@ -72,6 +103,13 @@ WHERE id = %s RETURNING cancelled_at
 _UNPLAN = """
 DELETE FROM notifications_audiencechunk WHERE notification_id = %s RETURNING cardinality(user_ids)
 """
+# After that, so that no chunk leaves marks behind. A mark that is another's by now is seen under its lock.
+_FORGET = """
+DELETE FROM notifications_dedupemark WHERE (user_id, type, key) IN (
+    SELECT user_id, type, key FROM notifications_dedupemark WHERE notification_id = %s
+    ORDER BY user_id, type, key FOR UPDATE
+)
+"""
 
 
 def _stop_planning(id: UUID) -> Cancellation:
@@ -79,49 +117,128 @@ def _stop_planning(id: UUID) -> Cancellation:
     with db.one_transaction():
         ((cancelled_at,),) = db.rows(_MARK, [id])
         unplanned = sum(people for (people,) in db.rows(_UNPLAN, [id]))
+        _forget_events(id)
     return Cancellation(id, cancelled_at, unplanned)
 
 
-_PAGE = """
-SELECT id, user_id, channel, status FROM notifications_notificationtarget
-WHERE notification_id = %s AND id > %s ORDER BY id LIMIT %s
-"""
-_LOCK = """
-SELECT id, status FROM notifications_notificationtarget WHERE id = ANY(%b::uuid[]) ORDER BY id FOR UPDATE
-"""
-_ASK = """
-UPDATE notifications_notificationtarget SET cancel_asked_at = coalesce(cancel_asked_at, carillon_now())
+def _forget_events(id: UUID) -> None:
+    """Drop its dedupe marks: a corrected message with the same key is no duplicate."""
+    db.execute(_FORGET, [id])
+
+
+class _Stand(NamedTuple):
+    """Where a target stands."""
+
+    id: UUID
+    user_id: int
+    channel: str
+    status: str
+    reason: str
+    recalled_at: datetime | None
+    merged_into: UUID | None
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN
+
+    @property
+    def is_in_inbox(self) -> bool:
+        return self.channel == "in_app" and self.status == Status.DELIVERED and self.recalled_at is None
+
+    @property
+    def may_change(self) -> bool:
+        return self.is_open or self.is_in_inbox
+
+
+_TARGET = "notifications_notificationtarget"
+_COLUMNS = ", ".join(_Stand._fields)
+_PAGE = f"SELECT {_COLUMNS} FROM {_TARGET} WHERE notification_id = %s AND id > %s ORDER BY id LIMIT %s"
+_THESE = f"SELECT {_COLUMNS} FROM {_TARGET} WHERE notification_id = %s AND id = ANY(%b::uuid[]) ORDER BY id"
+_LOCK = f"SELECT {_COLUMNS} FROM {_TARGET} WHERE id = ANY(%b::uuid[]) ORDER BY id FOR UPDATE"
+_ASK = f"""
+UPDATE {_TARGET} SET cancel_asked_at = coalesce(cancel_asked_at, carillon_now())
 WHERE id = ANY(%b::uuid[])
 """
+# Whoever merges targets holds the lock of the one that goes out in their place.
+_CARRIERS = f"""
+SELECT g.id FROM unnest(%b::uuid[]) AS g(id) WHERE EXISTS (
+    SELECT 1 FROM {_TARGET} m
+    WHERE m.merged_into = g.id AND m.merged_into IS NOT NULL AND m.notification_id <> %s
+)
+"""
 
 
-def _cancel_some(notification_id: UUID, after: UUID) -> list[Told]:
-    """The next targets. The open ones are locked first: none moves between what is done and what is told."""
+def _stands(sql: str, parameters: db.Parameters) -> list[_Stand]:
+    return [_Stand(*row) for row in db.rows(sql, parameters)]
+
+
+def _cancel_some(notification_id: UUID, page: list[_Stand]) -> list[Told]:
+    """Stop these targets, which may have moved since they were read; what of them was settled stands."""
     with db.one_transaction():
-        page = db.rows(_PAGE, [notification_id, after, AT_ONCE])
-        stands: dict[UUID, str] = {id: status for id, *_, status in page}
-        waiting = [id for id, status in stands.items() if status in OPEN]
-        if waiting:
-            stands |= dict(db.rows(_LOCK, [waiting]))
-        sending = [id for id, status in stands.items() if status == Status.SENDING]
-        if sending:
-            db.execute(_ASK, [sending])
-        moved = {move.id: move for move in transitions.cancel(waiting)} if waiting else {}
-    return [_told(id, user_id, channel, stands[id], moved.get(id)) for id, user_id, channel, _ in page]
+        told, recalled = _stop(notification_id, _locked(page))
+    inbox.hint_recalled(recalled)
+    return told
 
 
-_RESULTS = {
-    Status.SENDING: CancelResult.IN_FLIGHT,
-    Status.SENT: CancelResult.TOO_LATE,
-    Status.DELIVERED: CancelResult.TOO_LATE,
-}
+def _locked(page: list[_Stand]) -> list[_Stand]:
+    """Where they stand; what may still change is locked: none moves between what is done and what is told."""
+    may_change = [one.id for one in page if one.may_change]
+    locked = {one.id: one for one in _stands(_LOCK, [may_change])} if may_change else {}
+    return [locked.get(one.id, one) for one in page]
 
 
-def _told(id: UUID, user_id: int, channel: str, status: str, moved: Moved | None) -> Told:
-    """status: where it stood under the lock, or settled before."""
-    if moved is None:
-        result = _RESULTS.get(Status(status), CancelResult.ALREADY)
-        return Told(id, user_id, channel, status, result)
-    unknown = moved.old == Status.UNKNOWN
-    result = CancelResult.IN_FLIGHT_UNKNOWN if unknown else CancelResult.CANCELLED
-    return Told(id, user_id, channel, moved.new, result)
+def _stop(notification_id: UUID, stands: list[_Stand]) -> tuple[list[Told], list[Recalled]]:
+    """Each by what it is: called back from the inbox, asked not to be repeated, cancelled, or left."""
+    carriers = _carriers(notification_id, stands)
+    ours = [one for one in stands if one.id not in carriers]
+    if sending := [one.id for one in ours if one.status == Status.SENDING]:
+        db.execute(_ASK, [sending])
+    there = [one.id for one in ours if one.is_in_inbox]
+    recalled = inbox.recall(there) if there else []
+    waiting = [one.id for one in ours if one.is_open]
+    moved = {move.id: move for move in transitions.cancel(waiting)} if waiting else {}
+    gone = {one.target for one in recalled}
+    in_place = _in_place_of(stands)
+    return [_told(one, moved.get(one.id), in_place.get(one.id, one), gone) for one in stands], recalled
+
+
+def _carriers(notification_id: UUID, stands: list[_Stand]) -> set[UUID]:
+    """Those that targets of other notifications were merged into: theirs are not cancelled with it."""
+    may_change = [one.id for one in stands if one.may_change]
+    if not may_change:
+        return set()
+    return {id for (id,) in db.rows(_CARRIERS, [may_change, notification_id])}
+
+
+_WHERE = f"SELECT {_COLUMNS} FROM {_TARGET} WHERE id = ANY(%b::uuid[])"
+
+
+def _in_place_of(stands: list[_Stand]) -> dict[UUID, _Stand]:
+    """Of each that was merged into another, that one."""
+    merged = {one.id: one.merged_into for one in stands if one.merged_into and one.reason == Reason.MERGED}
+    if not merged:
+        return {}
+    carriers = {one.id: one for one in _stands(_WHERE, [list(set(merged.values()))])}
+    return {id: carriers[carrier] for id, carrier in merged.items() if carrier in carriers}
+
+
+def _told(one: _Stand, moved: Moved | None, in_place: _Stand, gone: set[UUID]) -> Told:
+    """in_place: the target that went out in the place of this one, or itself. gone: recalled just now."""
+    if moved is not None:
+        return Told(one.id, one.user_id, one.channel, moved.new, _result_of_move(one))
+    recalled = in_place.recalled_at is not None or in_place.id in gone
+    result = CancelResult.RECALLED if recalled else _result_of_status(Status(in_place.status))
+    return Told(one.id, one.user_id, one.channel, one.status, result)
+
+
+def _result_of_move(before: _Stand) -> CancelResult:
+    if before.status == Status.UNKNOWN:
+        return CancelResult.IN_FLIGHT_UNKNOWN
+    in_digest = before.status == Status.HELD and before.reason == Reason.DIGEST
+    return CancelResult.REMOVED_FROM_DIGEST if in_digest else CancelResult.CANCELLED
+
+
+def _result_of_status(status: Status) -> CancelResult:
+    if status in (Status.SENT, Status.DELIVERED):
+        return CancelResult.ALREADY_SENT
+    return CancelResult.IN_FLIGHT if status in OPEN else CancelResult.ENDED

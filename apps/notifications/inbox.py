@@ -1,10 +1,11 @@
-"""The inbox: rows numbered per person, and the hint that tells the socket servers to look."""
+"""The inbox: rows numbered per person, their recall, and the hints that tell the socket servers to look."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from channels.layers import get_channel_layer
@@ -42,6 +43,33 @@ def add(items: Sequence[tuple[UUID, int, UUID, str, str]]) -> dict[int, int]:
     return dict(db.rows(_ADD, columns))
 
 
+class Recalled(NamedTuple):
+    """An item that was in an inbox, and is not there any more."""
+
+    target: UUID
+    user_id: int
+    sequence: int
+
+
+# Its number is not given out again: the person's head stays.
+_RECALL = """
+WITH gone AS (
+    DELETE FROM notifications_inboxitem WHERE target_id = ANY(%b::uuid[])
+    RETURNING target_id, user_id, sequence
+), marked AS (
+    UPDATE notifications_notificationtarget t SET recalled_at = carillon_now()
+    FROM gone WHERE t.id = gone.target_id
+)
+SELECT target_id, user_id, sequence FROM gone
+"""
+
+
+def recall(targets: Sequence[UUID]) -> list[Recalled]:
+    """Take the items of these targets out of the inboxes. Their locks are the caller's: delivered stays
+    delivered, with `recalled_at`."""
+    return [Recalled(*row) for row in db.rows(_RECALL, [list(targets)])]
+
+
 def hint(heads: Mapping[int, int]) -> None:
     """Tell the socket servers whose inbox has moved, and to where. One message for all; call it after COMMIT.
 
@@ -49,11 +77,19 @@ def hint(heads: Mapping[int, int]) -> None:
     time to time.
     """
     if heads:
-        loop.run(_hint({str(user_id): head for user_id, head in heads.items()}))
+        moved = {str(user_id): head for user_id, head in heads.items()}
+        loop.run(_tell({"type": "inbox.moved", "heads": moved}))
 
 
-async def _hint(heads: dict[str, int]) -> None:
-    message = {"type": "inbox.moved", "heads": heads}
+def hint_recalled(items: Sequence[Recalled]) -> None:
+    """Tell the socket servers what is gone. As `hint`; but nobody looks for it: if it is lost, a client sees
+    it when it next reads the inbox."""
+    if items:
+        gone = [[one.user_id, str(one.target), one.sequence] for one in items]
+        loop.run(_tell({"type": "inbox.recalled", "items": gone}))
+
+
+async def _tell(message: Mapping[str, Any]) -> None:
     layer = get_channel_layer()
     try:
         await asyncio.wait_for(layer.group_send(INBOX_GROUP, message), settings.REDIS_TIMEOUT)

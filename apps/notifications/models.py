@@ -108,6 +108,7 @@ class NotificationTarget(models.Model):
     archived_at = models.DateTimeField(null=True)
     complained_at = models.DateTimeField(null=True)
     cancel_asked_at = models.DateTimeField(null=True)  # while a call may be under way: do not repeat it
+    recalled_at = models.DateTimeField(null=True)  # when it was taken out of the inbox again
     merged_into = models.UUIDField(null=True)  # the target that went out in the place of this one
 
     class Meta:
@@ -298,7 +299,7 @@ class AudienceChunk(models.Model):
 
 
 class InboxItem(models.Model):
-    """A delivered in-app notification, numbered per person in commit order."""
+    """A delivered in-app notification, numbered per person in commit order. A recall deletes it."""
 
     target = models.OneToOneField(
         NotificationTarget, models.DO_NOTHING, primary_key=True, db_constraint=False

@@ -123,7 +123,8 @@ class TargetOutput(BaseModel):
 
     `opened_at`, `clicked_at`, `complained_at` and `bounced_at` are when it first happened, says the provider;
     of the first two also our own tracking, where the template asks for it. They stand beside the status: only
-    a bounce changes it, to `failed`, where nothing proves that it arrived.
+    a bounce changes it, to `failed`, where nothing proves that it arrived. `recalled_at`: when a cancellation
+    took it out of the inbox; it stays `delivered`.
     """
 
     id: UUID
@@ -140,6 +141,7 @@ class TargetOutput(BaseModel):
     created_at: datetime
     sent_at: datetime | None
     delivered_at: datetime | None
+    recalled_at: datetime | None
     settled_at: datetime | None
     bounced_at: datetime | None
     opened_at: datetime | None
@@ -175,18 +177,21 @@ class CancelCounts(BaseModel):
     """How many targets there are of each result."""
 
     cancelled: int
+    removed_from_digest: int
+    recalled: int
     in_flight: int
     in_flight_unknown: int
-    too_late: int
-    already: int
+    already_sent: int
+    ended: int
 
 
 class CancelledTarget(BaseModel):
     """What the cancellation found of one target, and the status it left it in.
 
-    `cancelled`: it will not be sent. `in_flight`: a call may be under way; whatever comes of it, it is not
-    repeated. `in_flight_unknown`: cancelled, but an earlier call may have reached them. `too_late`: sent or
-    delivered. `already`: ended otherwise before.
+    `cancelled`: it had not left, and will not. `removed_from_digest`: it waited for a digest, and will not be
+    in it. `recalled`: it was in the inbox, and has disappeared from it. `in_flight`: a call may be under way;
+    whatever comes of it, it is not repeated, unless others leave with it. `in_flight_unknown`: cancelled, but
+    an earlier call may have reached them. `already_sent`: sent or delivered. `ended`: ended otherwise before.
     """
 
     id: UUID
@@ -199,11 +204,13 @@ class CancelledTarget(BaseModel):
 class CancelOutput(BaseModel):
     """The answer to a cancellation. `unplanned`: people for whom nothing was planned yet, and will not be.
 
-    `counts` is of all targets; `targets` are the first 1,000, the rest are in the list of targets.
+    `cancelled_at`: when all of it was first to be cancelled; null if that never was asked for. `counts` is of
+    all targets, or of those that were named; `targets` are the first 1,000, the rest are in the list of
+    targets.
     """
 
     id: UUID
-    cancelled_at: datetime
+    cancelled_at: datetime | None
     unplanned: int
     counts: CancelCounts
     targets: list[CancelledTarget]

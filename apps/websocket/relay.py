@@ -2,7 +2,8 @@
 
 The rows are the truth and a hint only says "look", so a hint that is lost, doubled or out of order changes
 nothing but the time: every socket goes on from the last sequence it was sent. What a hint may cost when it
-is lost is bounded by `WEBSOCKET_CATCH_UP_SECONDS`, when all heads are compared.
+is lost is bounded by `WEBSOCKET_CATCH_UP_SECONDS`, when all heads are compared. That an item was recalled is
+said by its hint alone: who does not hear it sees it in the inbox.
 
 The relay has the process's only subscription. One per socket would make each broadcast as many messages as
 there are sockets, and no socket could be opened while Redis is away.
@@ -14,7 +15,7 @@ import asyncio
 import contextvars
 import logging
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -52,7 +53,7 @@ class Relay:
         # One thread, so one connection per process: reads are batched, more would only queue in Postgres.
         # Its own thread, so that no session lookup or other code of asgiref's shared one holds it up.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inbox")
-        self.hints = Hints(moved=self.moved, missed=self.compare_soon)
+        self.hints = Hints(moved=self.moved, recalled=self.recalled, missed=self.compare_soon)
         self._tasks = [_start(self._serve()), _start(self.hints.listen())]
 
     @property
@@ -89,6 +90,14 @@ class Relay:
             for subscription in self._subscriptions.get(int(user_id), ()):
                 subscription.head = max(subscription.head, head)
                 self.consider(subscription)
+
+    def recalled(self, items: Iterable[tuple[int, str, int]]) -> None:
+        """A hint: (user id, target, sequence) of each item that is no longer in its inbox."""
+        for user_id, target, sequence in items:
+            if of_user := self._subscriptions.get(user_id):
+                frame = encode({"type": "recalled", "id": target, "sequence": sequence})
+                for subscription in of_user:
+                    subscription.recall(frame)
 
     def compare_soon(self) -> None:
         """Hints may have been missed: compare everyone now."""
@@ -174,17 +183,17 @@ class Relay:
 
     async def _read_next(self) -> None:
         """One read; who comes after waits for the next round, with who has more to come behind them."""
-        batch = [(one, one.last, one.head) for one in list(self._behind)[:BATCH]]
+        batch = [(one, one.turn, one.last, one.head) for one in list(self._behind)[:BATCH]]
         if not batch:
             return
-        pages = await self._in_thread(store.items_after, [(one.user_id, last) for one, last, _ in batch])
-        for (subscription, last, head), items in zip(batch, pages, strict=True):
+        pages = await self._in_thread(store.items_after, [(one.user_id, last) for one, _, last, _ in batch])
+        for (subscription, turn, last, head), items in zip(batch, pages, strict=True):
             self._behind.pop(subscription, None)
-            if not subscription.wants or subscription.last != last:  # left, or placed anew
+            if not subscription.wants or subscription.turn != turn:  # left, or the page is of no use
                 self.consider(subscription)
                 continue
             if len(items) < store.PAGE and subscription.head == head:
-                # All there is was read. A hint may promise more than there is (a row was deleted), and is
+                # All there is was read. A hint may promise more than there is (an item was recalled), and is
                 # not asked about for ever; one that came during the read says otherwise.
                 subscription.head = items[-1].sequence if items else last
             if items:

@@ -32,6 +32,7 @@ class Subscription:
         self.user_id = user_id
         self.last = 0
         self.head = 0
+        self.turn = 0  # another one: what was read before is of no use
         self.is_placed = False
         self.since: int | None = None  # asked for, and not placed yet
         self.socket = socket
@@ -46,6 +47,7 @@ class Subscription:
 
     def place(self, head: int, encode: Callable[[Any], str]) -> None:
         """Start, or start again, from `since`; without it (or with one that is wrong) from where it stood."""
+        self.turn += 1
         since, self.since = self.since, None
         if since is not None and since <= head:
             self.last = since
@@ -54,6 +56,15 @@ class Subscription:
         self.head = max(self.head, head)  # a hint may have overtaken the read
         self._first += map(encode, self.socket.placed(head, since))
         self.is_placed = True
+        if self._task is None:
+            self.offer([])
+
+    def recall(self, frame: str) -> None:
+        """Send this next. What was read and not sent yet is read again: the item may be among it."""
+        if not self.is_placed:  # nothing was sent or read
+            return
+        self.turn += 1
+        self._first.append(frame)
         if self._task is None:
             self.offer([])
 
@@ -68,13 +79,13 @@ class Subscription:
 
     async def _send(self, items: list[Item]) -> None:
         try:
-            while self._first:
-                await self.socket.send_text(self._first.pop(0))
             for item in items:
-                if self._first:  # placed anew meanwhile: the rest of the page is from the old place
+                if self._first:  # placed anew, or one recalled: the rest of the page is of no use
                     break
                 self.last = item.sequence  # before the wait, in which a new place may be set
                 await self.socket.send_text(item.frame())
+            while self._first:
+                await self.socket.send_text(self._first.pop(0))
         except Exception as error:  # the connection is gone; the server is about to say so
             self.is_placed = False
             logger.info("not sent", extra={"user": self.user_id, "error": type(error).__name__})
