@@ -24,6 +24,7 @@ class Target(NamedTuple):
     address: str
     status: str
     delivered_at: float | None  # seconds since 1970, as all times here
+    recalled: bool = False  # a cancellation took it out of the inbox
 
 
 class Attempt(NamedTuple):
@@ -144,7 +145,8 @@ def read_ledger(path: Path) -> dict[UUID, list[Entry]]:
 
 
 _TARGETS = """
-SELECT id, notification_id, user_id, channel, lane, address, status, extract(epoch FROM delivered_at)::float8
+SELECT id, notification_id, user_id, channel, lane, address, status, extract(epoch FROM delivered_at)::float8,
+       recalled_at IS NOT NULL
 FROM notifications_notificationtarget
 """
 _ATTEMPTS = """

@@ -33,6 +33,7 @@ SETTLED_WITHIN = LEASE + SWEEP + GRACE + RETRY_CAP * 1.25 + TIMEOUT + MARGIN + M
 REPORTED = ("sms", "email")  # channels whose providers send receipts, round by round
 # The shares of all targets that come at once, by the bulk lanes: while faults rain, and in the calms.
 IN_ROUNDS, IN_CALMS = 0.25, 0.25
+_LASTS = "SELECT user_id, max(sequence) FROM notifications_inboxitem GROUP BY 1"  # a head may be recalled
 
 
 @dataclass
@@ -158,8 +159,8 @@ class Run:
 
     def _have_all(self) -> bool:
         with self.stage.connection() as connection:
-            heads = dict(connection.execute("SELECT user_id, head FROM notifications_inboxstate").fetchall())
-        return all(one.last >= heads.get(one.user_id, 0) for one in self.sockets.listeners)
+            lasts = dict(connection.execute(_LASTS).fetchall())
+        return all(one.last >= lasts.get(one.user_id, 0) for one in self.sockets.listeners)
 
     # --- the books -----------------------------------------------------------------------------------------
 

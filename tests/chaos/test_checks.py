@@ -331,6 +331,39 @@ def test_i7_finds_a_delivered_target_that_is_in_no_inbox(seen: Evidence) -> None
     assert found(seen) == {"I7"}
 
 
+RECALLED_AFTER_IT_CAME = [(1, IN_APP), (2, NEW)]
+
+
+@pytest.mark.parametrize(
+    "by_socket", [RECALLED_AFTER_IT_CAME, [(1, IN_APP)]], ids=["came before", "never came"]
+)
+def test_i7_lets_a_client_have_had_what_was_recalled(
+    seen: Evidence, by_socket: list[tuple[int, UUID]]
+) -> None:
+    seen.targets[NEW] = target("in_app", "delivered", of=CRITICAL)._replace(recalled=True)
+    seen.listened = [Listened(USER, by_socket, [(1, IN_APP)])]
+    assert found(seen) == set()
+
+
+@pytest.mark.parametrize(
+    "listened",
+    [
+        Listened(USER, [(1, IN_APP), (2, NEW), (2, NEW)], [(1, IN_APP)]),
+        Listened(USER, [(1, IN_APP)], [(1, IN_APP), (2, NEW)]),
+    ],
+    ids=["sent again", "still in the list"],
+)
+def test_i7_finds_what_comes_back_after_its_recall(seen: Evidence, listened: Listened) -> None:
+    seen.targets[NEW] = target("in_app", "delivered", of=CRITICAL)._replace(recalled=True)
+    seen.listened = [listened]
+    assert found(seen) == {"I7"}
+
+
+def test_i7_finds_what_was_recalled_and_is_in_the_inbox(seen: Evidence) -> None:
+    seen.targets[IN_APP] = seen.targets[IN_APP]._replace(recalled=True)
+    assert found(seen) == {"I7"}
+
+
 def late(seen: Evidence) -> None:
     seen.ledger[CODE] = [accepted(CODE, 1, NOW + CRITICAL_BOUND + 1)]
 
