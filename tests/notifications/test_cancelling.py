@@ -31,13 +31,13 @@ OUTCOMES: dict[Status, tuple[str, str]] = {
     Status.RETRYING: ("cancelled", "cancelled"),
     Status.SENDING: ("in_flight", "sending"),
     Status.UNKNOWN: ("in_flight_unknown", "cancelled"),
-    Status.SENT: ("too_late", "sent"),
-    Status.DELIVERED: ("too_late", "delivered"),
-    Status.SKIPPED: ("already", "skipped"),
-    Status.FAILED: ("already", "failed"),
-    Status.DEAD: ("already", "dead"),
-    Status.CANCELLED: ("already", "cancelled"),
-    Status.EXPIRED: ("already", "expired"),
+    Status.SENT: ("already_sent", "sent"),
+    Status.DELIVERED: ("already_sent", "delivered"),
+    Status.SKIPPED: ("ended", "skipped"),
+    Status.FAILED: ("ended", "failed"),
+    Status.DEAD: ("ended", "dead"),
+    Status.CANCELLED: ("ended", "cancelled"),
+    Status.EXPIRED: ("ended", "expired"),
 }
 
 
@@ -64,7 +64,9 @@ def audience(count: int, *, chunk: int, monkeypatch: pytest.MonkeyPatch) -> UUID
 
 def test_every_status_has_its_result() -> None:
     assert OUTCOMES.keys() == set(Status)
-    assert {result for result, _ in OUTCOMES.values()} == set(cancelling.CancelResult)
+    assert {result for result, _ in OUTCOMES.values()} | {"recalled", "removed_from_digest"} == set(
+        cancelling.CancelResult
+    )
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -82,7 +84,7 @@ def test_a_target_is_cancelled_or_says_why_not(status: Status, kept: bool, api: 
     assert rows.statuses([id]) == [after]
     if status == Status.SENDING:
         assert rows.row(id) == before | {"cancel_asked_at": clock.now()}
-    elif result in ("too_late", "already"):
+    elif result in ("already_sent", "ended"):
         assert rows.row(id) == before
     else:
         assert (rows.row(id)["reason"], rows.row(id)["settled_at"]) == ("cancelled", clock.now())
@@ -98,7 +100,7 @@ def test_a_notification_in_every_status_is_told_target_by_target(api: Api) -> No
     assert told == {str(id): OUTCOMES[status] for status, id in by_status.items()}
     assert [one["id"] for one in body["targets"]] == sorted(told)
     assert counted(body) == {
-        "cancelled": 3, "in_flight": 1, "in_flight_unknown": 1, "too_late": 2, "already": 5,
+        "cancelled": 3, "in_flight": 1, "in_flight_unknown": 1, "already_sent": 2, "ended": 5,
     }  # fmt: skip
     rows.assert_books_balance()
 
@@ -141,8 +143,8 @@ def test_again_is_harmless_and_says_what_it_finds(api: Api) -> None:
     asked = NotificationTarget.objects.get(status="sending").cancel_asked_at
     move_clock(5)
     second = cancel(api, note.pk)
-    assert counted(first) == {"cancelled": 1, "in_flight": 1, "too_late": 1}
-    assert counted(second) == {"already": 1, "in_flight": 1, "too_late": 1}
+    assert counted(first) == {"cancelled": 1, "in_flight": 1, "already_sent": 1}
+    assert counted(second) == {"ended": 1, "in_flight": 1, "already_sent": 1}
     assert second["cancelled_at"] == first["cancelled_at"]
     assert NotificationTarget.objects.get(status="sending").cancel_asked_at == asked
     assert everything() == before
@@ -193,12 +195,12 @@ def test_it_needs_the_scope_to_send(service: ServiceClient) -> None:
     assert Api(make_key(service, [Scope.SEND])).post(path).status_code == 200
 
 
-def test_it_is_a_post_and_takes_no_fields(api: Api) -> None:
+def test_it_is_a_post_and_takes_no_other_fields(api: Api) -> None:
     note = rows.notification()
     targets = rows.targets(note)
     path = f"{SEND}{note.pk}/cancel/"
     problem(api.get(path), 405, "method_not_allowed")
-    assert fields(api.post(path, {"channel": "email"})) == {"channel": "unknown_field"}
+    assert fields(api.post(path, {"channels": ["email"]})) == {"channels": "unknown_field"}
     problem(api.post(path, b"{"), 400, "not_json")
     assert rows.statuses(targets) == ["queued"]
     assert api.post(path, {}).status_code == 200
@@ -221,7 +223,7 @@ def test_the_list_ends_where_the_counts_go_on(api: Api, monkeypatch: pytest.Monk
     first, rest = rows.targets(note, Status.QUEUED, 8), rows.targets(note, Status.SENT, 3)
     body = cancel(api, note.pk)
     assert [one["id"] for one in body["targets"]] == [str(id) for id in sorted(first + rest)[:7]]
-    assert counted(body) == {"cancelled": 8, "too_late": 3}
+    assert counted(body) == {"cancelled": 8, "already_sent": 3}
     assert set(rows.statuses(first)) == {"cancelled"}
     rows.assert_books_balance()
 
@@ -229,11 +231,12 @@ def test_the_list_ends_where_the_counts_go_on(api: Api, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("statuses", "count", "expected"),
     [
-        # both: a mark, the chunks, the page, what is behind it. Then the lock, the move, the summary
-        ([Status.QUEUED], 2, 7),
-        ([Status.QUEUED], 200, 7),
-        ([Status.QUEUED, Status.SENDING, Status.UNKNOWN, Status.SENT], 200, 8),  # and asking
-        ([Status.SENT, Status.SKIPPED], 200, 4),
+        # all: a mark, the chunks, the events, the page, what is behind it. Then the lock, who carries others,
+        # the move, the summary
+        ([Status.QUEUED], 2, 9),
+        ([Status.QUEUED], 200, 9),
+        ([Status.QUEUED, Status.SENDING, Status.UNKNOWN, Status.SENT], 200, 10),  # and asking
+        ([Status.SENT, Status.SKIPPED], 200, 5),
     ],
 )
 def test_a_batch_costs_the_same_for_any_number(statuses: list[Status], count: int, expected: int) -> None:
@@ -260,7 +263,7 @@ def test_each_batch_is_a_transaction_of_its_own(monkeypatch: pytest.MonkeyPatch)
         other.rollback()
     assert rows.statuses(targets) == ["cancelled"] * 10 + ["queued"] * 15
     rows.assert_books_balance()
-    assert cancelling.cancel(note.pk).counts == {"already": 10, "cancelled": 15}
+    assert cancelling.cancel(note.pk).counts == {"ended": 10, "cancelled": 15}
     rows.assert_books_balance()
 
 
