@@ -159,12 +159,13 @@ _ASK = f"""
 UPDATE {_TARGET} SET cancel_asked_at = coalesce(cancel_asked_at, carillon_now())
 WHERE id = ANY(%b::uuid[])
 """
-# Whoever merges targets holds the lock of the one that goes out in their place.
+# One probe per target: left to itself the planner may read all that ever was merged. Whoever merges targets
+# holds the lock of the one that goes out in their place, as we do here.
 _CARRIERS = f"""
-SELECT g.id FROM unnest(%b::uuid[]) AS g(id) WHERE EXISTS (
+SELECT g.id FROM unnest(%b::uuid[]) AS g(id) CROSS JOIN LATERAL (
     SELECT 1 FROM {_TARGET} m
-    WHERE m.merged_into = g.id AND m.merged_into IS NOT NULL AND m.notification_id <> %s
-)
+    WHERE m.merged_into = g.id AND m.merged_into IS NOT NULL AND m.notification_id <> %s LIMIT 1
+) other
 """
 
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection
 
 from apps.delivery import claims, engine
 from apps.delivery.models import Claim
 from apps.integrations.contract import Accepted, Message, Outcome, Outcomes, TemporaryFailure, UnknownOutcome
 from apps.notifications import cancelling, inbox
 from apps.notifications.cancelling import Cancellation, CancelResult
-from apps.notifications.models import InboxItem
+from apps.notifications.inbox import Recalled
+from apps.notifications.models import InboxItem, Notification
 from apps.notifications.statuses import Status
-from project import queues
+from project import db, queues
 from tests.support import rows
 from tests.support.adapters import Scripted, accepting, answering
-from tests.support.database import in_threads
+from tests.support.database import in_threads, other_connection, until, waits_for_a_lock
 from tests.support.rows import LANE
 
 
@@ -28,6 +31,19 @@ from tests.support.rows import LANE
 def no_bells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queues, "ring_now", lambda lane: True)
     monkeypatch.setattr(inbox, "hint", lambda heads: None)
+
+
+@pytest.fixture(autouse=True)
+def told_gone(monkeypatch: pytest.MonkeyPatch) -> list[Recalled]:
+    """What the socket servers are told to be gone, by which nothing is open any more."""
+    found: list[Recalled] = []
+
+    def hint(items: Sequence[Recalled]) -> None:
+        assert not connection.in_atomic_block or not items
+        found.extend(items)
+
+    monkeypatch.setattr(inbox, "hint_recalled", hint)
+    return found
 
 
 def told(done: Cancellation) -> dict[UUID, CancelResult]:
@@ -144,31 +160,157 @@ def test_a_race_of_engines_and_cancellers_ends_as_it_was_told(seed: int, adapter
         results = told(answer)
         assert results.keys() == set(ids) and answer.counts.total() == 400
         for id, result in results.items():
-            if result in (CancelResult.CANCELLED, CancelResult.ALREADY):
+            if result in (CancelResult.CANCELLED, CancelResult.ENDED):
                 assert status[id] == "cancelled"
-            if result is CancelResult.TOO_LATE:
+            if result is CancelResult.ALREADY_SENT:
                 assert status[id] == "sent"
     rows.assert_books_balance()
     rows.assert_shapes_hold()
     assert not Claim.objects.exists()
 
 
+IN_APP = "in_app.normal"
+
+
+def queued_in_app(note: Notification, count: int = 1) -> list[UUID]:
+    return rows.targets(note, Status.QUEUED, count, channel="in_app", lane=IN_APP, user_id=7)
+
+
 @pytest.mark.django_db(transaction=True)
-def test_in_app_is_in_the_inbox_or_cancelled_never_both() -> None:
-    lane = "in_app.normal"
+@pytest.mark.parametrize("seed", range(3))
+def test_in_app_is_in_no_inbox_afterwards_whoever_was_first(
+    seed: int, told_gone: list[Recalled], settings, monkeypatch
+) -> None:
+    """Delivered before, meanwhile or never: what was told to be cancelled was not, and nothing stays."""
+    settings.BULK_BATCH = 20
+    monkeypatch.setattr(cancelling, "AT_ONCE", 30)
     note = rows.notification(kept=True)
-    ids = rows.targets(note, Status.QUEUED, 200, channel="in_app", lane=lane, user_id=7)
+    ids = queued_in_app(note, 200)
     answers: list[Cancellation] = []
 
     def work(number: int) -> None:
-        if number:
+        if number < 2:
+            for _ in range(seed * 2):
+                engine.work(IN_APP)
             answers.append(cancelling.cancel(note.pk))
-        while engine.work(lane):
+        while engine.work(IN_APP):
             pass
 
-    in_threads(2, work)
-    there = set(InboxItem.objects.values_list("target_id", flat=True))
-    results = told(answers[0])
-    assert there == {id for id in ids if results[id] is CancelResult.TOO_LATE}
-    assert set(ids) - there == {id for id in ids if results[id] is CancelResult.CANCELLED}
+    in_threads(4, work)
+    there = {id for id in ids if rows.row(id)["delivered_at"]}
+    assert not InboxItem.objects.exists()
+    for answer in answers:
+        results = told(answer)
+        assert {id for id in ids if results[id] is CancelResult.RECALLED} == there
+        others = {results[id] for id in set(ids) - there}
+        assert others <= {CancelResult.CANCELLED, CancelResult.ENDED}
+    assert sum(answer.counts["cancelled"] for answer in answers) == len(ids) - len(there)
+    assert all((rows.row(id)["recalled_at"] is not None) == (id in there) for id in ids)
+    assert Counter(one.target for one in told_gone) == Counter(there)  # each told once, whoever did it
     rows.assert_books_balance()
+    rows.assert_shapes_hold()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_in_app_that_is_being_delivered_is_waited_for_and_recalled(monkeypatch) -> None:
+    """The cancellation has read it as queued; the delivery holds its lock and then commits."""
+    note = rows.notification(kept=True)
+    (id,) = queued_in_app(note)
+    real = inbox.add
+    pids: list[int] = []
+    holding = threading.Event()
+    answers: list[Cancellation] = []
+
+    def add(items: Sequence[tuple[UUID, int, UUID, str, str]]) -> dict[int, int]:
+        heads = real(items)
+        holding.set()
+        with other_connection() as observer:
+            until(lambda: pids and waits_for_a_lock(observer, pids[0]))
+        return heads
+
+    def work(number: int) -> None:
+        if number:
+            assert holding.wait(10)
+            pids.append(db.rows("SELECT pg_backend_pid()")[0][0])
+            answers.append(cancelling.cancel(note.pk))
+        else:
+            engine.work(IN_APP)
+
+    monkeypatch.setattr(inbox, "add", add)
+    in_threads(2, work)
+    assert told(answers[0]) == {id: CancelResult.RECALLED}
+    assert rows.statuses([id]) == ["delivered"] and not InboxItem.objects.exists()
+    rows.assert_books_balance()
+
+
+@pytest.fixture
+def after_the_page(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Do this when a cancellation has read a page, and not locked anything yet."""
+
+    def arrange(act: Callable[[], object]) -> None:
+        real = cancelling._cancel_some
+
+        def late(id: UUID, page: list[Any]) -> list[cancelling.Told]:
+            in_threads(1, lambda _: act())
+            return real(id, page)
+
+        monkeypatch.setattr(cancelling, "_cancel_some", late)
+
+    return arrange
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_delivered_in_app_after_the_page_was_read_is_recalled(after_the_page) -> None:
+    note = rows.notification(kept=True)
+    (id,) = queued_in_app(note)
+    after_the_page(lambda: engine.work(IN_APP))
+    assert told(cancelling.cancel(note.pk)) == {id: CancelResult.RECALLED}
+    assert not InboxItem.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("some", [False, True])
+def test_what_is_claimed_after_the_page_was_read_is_in_flight(some: bool, after_the_page, adapter) -> None:
+    adapter(accepting)
+    note = rows.notification(kept=True)
+    (id,) = rows.targets(note)
+    after_the_page(lambda: claims.take(LANE, "scripted", 10))
+    done = cancelling.cancel_targets(note.pk, [id]) if some else cancelling.cancel(note.pk)
+    assert told(done) == {id: CancelResult.IN_FLIGHT}
+    assert rows.row(id)["cancel_asked_at"] is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_sent_after_the_page_was_read_was_sent(after_the_page, adapter) -> None:
+    adapter(accepting)
+    note = rows.notification(kept=True)
+    (id,) = rows.targets(note)
+    after_the_page(lambda: engine.work(LANE))
+    assert told(cancelling.cancel(note.pk)) == {id: CancelResult.ALREADY_SENT}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_others_are_merged_into_after_the_page_was_read_is_left_to_them(after_the_page) -> None:
+    note, other = rows.notification(kept=True), rows.notification()
+    (carrier,) = rows.targets(note)
+    after_the_page(
+        lambda: rows.targets(other, Status.SKIPPED, reason="merged", merged_into=carrier, user_id=7)
+    )
+    assert told(cancelling.cancel(note.pk)) == {carrier: CancelResult.IN_FLIGHT}
+    assert rows.statuses([carrier]) == ["queued"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_recall_that_does_not_commit_is_told_to_nobody(told_gone: list[Recalled], monkeypatch) -> None:
+    note = rows.notification(kept=True)
+    (id,) = queued_in_app(note)
+    engine.work(IN_APP)
+
+    def crash(*told: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cancelling, "_told", crash)
+    with pytest.raises(KeyboardInterrupt):
+        cancelling.cancel(note.pk)
+    assert told_gone == [] and rows.row(id)["recalled_at"] is None
+    assert InboxItem.objects.get().target_id == id

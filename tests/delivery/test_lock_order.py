@@ -16,7 +16,7 @@ from django.db import connection
 
 from apps.delivery import claims, receipts, settling
 from apps.integrations.contract import Accepted, ReceiptEvent, ReceiptKind
-from apps.notifications import inbox, transitions
+from apps.notifications import cancelling, inbox, transitions
 from apps.notifications.models import InboxState, NotificationTarget
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Due, Settled
@@ -77,6 +77,12 @@ def delivered(ids: list[UUID]) -> object:
     return transitions.deliver_in_app([(id, Status.DELIVERED, "") for id in ids])
 
 
+def cancelled(ids: list[UUID]) -> object:
+    """As a page of a cancellation, read in whatever order."""
+    page = sorted(cancelling._stands(cancelling._WHERE, [ids]), reverse=True)
+    return cancelling._stop(UUID(int=0), cancelling._locked(page))
+
+
 def reported(targets: list[UUID]) -> None:
     """Receipts that prove different things, in the order of the targets."""
     kinds = (ReceiptKind.BOUNCED, ReceiptKind.DELIVERED)
@@ -91,6 +97,7 @@ ACTS: dict[str, tuple[Status, Callable[[list[UUID]], object]]] = {
     "deliver in-app": (Status.QUEUED, delivered),
     "give back": (Status.SENDING, lambda ids: transitions.give_back(ids, CLAIM)),
     "cancel": (Status.QUEUED, transitions.cancel),
+    "cancel a notification": (Status.QUEUED, cancelled),
     "receipts": (Status.SENT, reported),
     "accept": (Status.DEAD, lambda ids: transitions.prove(accepted=ids)),
 }

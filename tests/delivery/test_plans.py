@@ -14,7 +14,7 @@ from apps.delivery import claims, helping, receipts, sweeper
 from apps.delivery.claims import Claim
 from apps.delivery.settling import Ended, settle
 from apps.integrations.contract import Accepted, ReceiptEvent, ReceiptKind
-from apps.notifications import attempts, cancelling, holds, idempotency, transitions
+from apps.notifications import attempts, cancelling, holds, idempotency, inbox, transitions
 from apps.notifications.models import Notification
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Due
@@ -78,8 +78,17 @@ INSERT INTO users_user (organization_id, name, email, phone, timezone, language,
                         is_staff, is_superuser)
 SELECT 1, '', '', '+49301' || n, 'UTC', 'en', '!', true, false, false FROM generate_series(1, 5000) n
 """
+_FILL_ITEMS = """
+INSERT INTO notifications_inboxitem (target_id, user_id, sequence, notification_id, title, body)
+SELECT id, 2, row_number() OVER (), notification_id, '', '' FROM notifications_notificationtarget
+ON CONFLICT DO NOTHING
+"""
+_FILL_MARKS = """
+INSERT INTO notifications_dedupemark (user_id, type, key, notification_id, until)
+SELECT n, '', 'key', gen_random_uuid(), now() FROM generate_series(1, 3000) n
+"""
 _FILLS = (
-    _FILL_PEOPLE,
+    *(_FILL_PEOPLE, _FILL_ITEMS, _FILL_MARKS),
     *(_FILL_ATTEMPTS, _FILL_CLAIMS, _FILL_SUMMARIES, _FILL_SUPPRESSIONS, _FILL_TEMPORARY, _FILL_LETTERS),
     _FILL_RECEIPTS,
 )
@@ -141,7 +150,15 @@ def cancelling_all() -> None:
     note = rows.notification(kept=True)
     for status in (Status.QUEUED, Status.SENDING, Status.SENT):
         rows.targets(note, status)
+    rows.targets(note, Status.SKIPPED, reason="merged", merged_into=ids.target_id())
+    (there,) = rows.targets(note, Status.DELIVERED, channel="in_app")
+    inbox.add([(there, 1, note.pk, "Title", "Body")])
     cancelling.cancel(note.pk)
+
+
+def cancelling_some() -> None:
+    note = rows.notification(kept=True)
+    cancelling.cancel_targets(note.pk, rows.targets(note, Status.QUEUED, 3))
 
 
 def applying() -> None:
@@ -180,6 +197,7 @@ EMPTY_TWINS = TWINS | {"notification_newest": "notification_related"}  # nothing
 TARGET, CLAIM_ROW = "notifications_notificationtarget_pkey", "delivery_claim_pkey"
 SUMMARY = "notifications_notificationsummary_pkey"
 SUPPRESSED = "suppression_once"
+INBOX_ITEM = "notifications_inboxitem_pkey"
 ACTS: dict[str, tuple[Callable[[], object], set[str]]] = {
     "claim": (lambda: transitions.claim(Due(LANE, 500), 1), {"target_due"}),
     "in-app claim": (lambda: transitions.lock_due(Due(LANE, 500)), {"target_due"}),
@@ -191,8 +209,10 @@ ACTS: dict[str, tuple[Callable[[], object], set[str]]] = {
     "cancel": (lambda: transitions.cancel(rows.targets(rows.notification(kept=True))), {TARGET, SUMMARY}),
     "cancel a notification": (
         cancelling_all,
-        {"chunk_of_notification", "target_of_notification", TARGET, SUMMARY},
+        {"chunk_of_notification", "target_of_notification", TARGET, SUMMARY, "target_merged", INBOX_ITEM}
+        | {"dedupe_mark_of_notification", "notifications_dedupemark_pkey"},
     ),
+    "cancel some of it": (cancelling_some, {TARGET, SUMMARY, "target_merged"}),
     "bury": (judging, {"claim_grace", CLAIM_ROW, TARGET}),
     "rescue": (rescuing, {"claim_lease", CLAIM_ROW, TARGET}),
     "redrive": (
