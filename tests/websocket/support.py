@@ -36,6 +36,15 @@ def deliver(user: User, count: int = 1, *, body: str = "Hello") -> list[UUID]:
     return sorted(targets)
 
 
+@sync_to_async
+def recall(*targets: UUID, hinted: bool = True) -> None:
+    """Take these out of the inbox, as a cancellation does; without `hinted` the hint is lost."""
+    gone = inbox.recall(targets)
+    assert len(gone) == len(targets)
+    if hinted:
+        inbox.hint_recalled(gone)
+
+
 async def hint(heads: dict[int, int]) -> None:
     """As the engine does after COMMIT."""
     message = {"type": "inbox.moved", "heads": {str(user): head for user, head in heads.items()}}
