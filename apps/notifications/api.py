@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -16,10 +16,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.notifications import cancelling, intake, previewing, representations, waits
+from apps.notifications import intake, previewing, representations, waits
 from apps.notifications.attempts import attempts_page
 from apps.notifications.caller import Caller, caller_of
-from apps.notifications.cancelling import UnknownTargets
 from apps.notifications.filters import NotificationFilters, TargetFilters
 from apps.notifications.idempotency import once
 from apps.notifications.intake import Accepted
@@ -27,7 +26,6 @@ from apps.notifications.models import Notification, NotificationTarget
 from apps.notifications.representations import (
     AcceptedOutput,
     AttemptOutput,
-    CancelOutput,
     NotificationDetail,
     PreviewOutput,
     TargetOutput,
@@ -240,7 +238,7 @@ def _rejected(errors: Errors) -> dict[str, Any]:
     return {"status": "rejected", "errors": errors[:MAX_ROW_ERRORS]}
 
 
-class _OfNotification(APIView):
+class OfNotification(APIView):
     """Something below one notification of the caller's organization."""
 
     scopes = {"GET": Scope.READ}
@@ -253,7 +251,7 @@ class _OfNotification(APIView):
         return row
 
 
-class NotificationView(_OfNotification):
+class NotificationView(OfNotification):
     """One notification."""
 
     @extend_schema(operation_id="notifications_get", responses={200: NotificationDetail, **PROBLEMS})
@@ -266,46 +264,7 @@ class NotificationView(_OfNotification):
         return Response(representations.notification(row, representations.summaries([row])[row.id]))
 
 
-class CancelInput(BaseModel):
-    """What to cancel: the whole notification, or only these of its targets."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    targets: list[UUID] = Field([], min_length=1, max_length=cancelling.AT_ONCE, description="Their ids.")
-
-
-class CancelView(_OfNotification):
-    """Stops what can be stopped."""
-
-    scopes = {"POST": Scope.SEND}
-
-    @extend_schema(
-        operation_id="notifications_cancel", request=CancelInput, responses={200: CancelOutput, **PROBLEMS}
-    )
-    def post(self, request: Request, id: UUID) -> Response:
-        """Cancel what has not been sent, recall what is in an inbox; each target says what became of it.
-
-        Without `targets`, and without a body, that is the whole notification. Needs the scope
-        `notifications:write`. May be repeated: it answers for what it then finds.
-        """
-        row = self.find(request, id)
-        targets = body_of(CancelInput, request).targets
-        try:
-            done = cancelling.cancel_targets(row.id, targets) if targets else cancelling.cancel(row.id)
-        except UnknownTargets as error:
-            raise invalid(_unknown_targets(targets, error.ids)) from None
-        return Response(representations.cancellation(done))
-
-
-def _unknown_targets(asked: Sequence[UUID], unknown: Collection[UUID]) -> Errors:
-    return [
-        field_error(f"targets[{number}]", "unknown_target", "This notification has no such target.")
-        for number, id in enumerate(asked)
-        if id in unknown
-    ]
-
-
-class TargetsView(_OfNotification):
+class TargetsView(OfNotification):
     """Whom it reaches."""
 
     @extend_schema(
@@ -330,7 +289,7 @@ class TargetsView(_OfNotification):
         return Response(page.body(representations.target))
 
 
-class AttemptsView(_OfNotification):
+class AttemptsView(OfNotification):
     """What was tried."""
 
     @extend_schema(

@@ -36,7 +36,7 @@ _WRONG_SINCE = field_error("since", "invalid", "The last sequence you have, 0 fo
 class InboxItemOutput(BaseModel):
     """An item of the inbox, as in the socket's frames, and whether it was seen and read."""
 
-    sequence: int = Field(description="Grows by one with each item of this person.")
+    sequence: int = Field(description="Grows with each item of this person; a recalled one leaves a hole.")
     id: UUID = Field(description="The target's.")
     notification_id: UUID
     title: str

@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from apps.content.segments import measure
 from apps.notifications import planning
-from apps.notifications.cancelling import Cancellation, CancelResult
 from apps.notifications.consequences import COUNTED
 from apps.notifications.contents import Rendered, sms_text
 from apps.notifications.intake import Accepted
@@ -173,49 +172,6 @@ class AttemptOutput(BaseModel):
     answer: str | None
 
 
-class CancelCounts(BaseModel):
-    """How many targets there are of each result."""
-
-    cancelled: int
-    removed_from_digest: int
-    recalled: int
-    in_flight: int
-    in_flight_unknown: int
-    already_sent: int
-    ended: int
-
-
-class CancelledTarget(BaseModel):
-    """What the cancellation found of one target, and the status it left it in.
-
-    `cancelled`: it had not left, and will not. `removed_from_digest`: it waited for a digest, and will not be
-    in it. `recalled`: it was in the inbox, and has disappeared from it. `in_flight`: a call may be under way;
-    whatever comes of it, it is not repeated, unless others leave with it. `in_flight_unknown`: cancelled, but
-    an earlier call may have reached them. `already_sent`: sent or delivered. `ended`: ended otherwise before.
-    """
-
-    id: UUID
-    user: int
-    channel: str
-    status: Status
-    result: CancelResult
-
-
-class CancelOutput(BaseModel):
-    """The answer to a cancellation. `unplanned`: people for whom nothing was planned yet, and will not be.
-
-    `cancelled_at`: when all of it was first to be cancelled; null if that never was asked for. `counts` is of
-    all targets, or of those that were named; `targets` are the first 1,000, the rest are in the list of
-    targets.
-    """
-
-    id: UUID
-    cancelled_at: datetime | None
-    unplanned: int
-    counts: CancelCounts
-    targets: list[CancelledTarget]
-
-
 def accepted(one: Accepted) -> dict[str, Any]:
     """`AcceptedOutput`."""
     order = one.order
@@ -287,17 +243,6 @@ def notification(row: Notification, summary: dict[str, Any]) -> dict[str, Any]:
         "created_at": row.created_at,
         "cancelled_at": row.cancelled_at,
         "summary": summary,
-    }
-
-
-def cancellation(done: Cancellation) -> dict[str, Any]:
-    """`CancelOutput`."""
-    return {
-        "id": done.id,
-        "cancelled_at": done.cancelled_at,
-        "unplanned": done.unplanned,
-        "counts": {result.value: done.counts[result] for result in CancelResult},
-        "targets": [one._asdict() for one in done.targets],
     }
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from apps.notifications import api
+from apps.notifications.cancelling_api import CancelView
 from apps.notifications.inbox_api import InboxView
 from apps.notifications.target_api import TargetView
 
@@ -11,7 +12,7 @@ urlpatterns = [
     path("notifications/bulk/", api.BulkView.as_view()),
     path("notifications/preview/", api.PreviewView.as_view()),
     path("notifications/<uuid:id>/", api.NotificationView.as_view()),
-    path("notifications/<uuid:id>/cancel/", api.CancelView.as_view()),
+    path("notifications/<uuid:id>/cancel/", CancelView.as_view()),
     path("notifications/<uuid:id>/targets/", api.TargetsView.as_view()),
     path("notifications/<uuid:id>/targets/<uuid:target_id>/", TargetView.as_view()),
     path("notifications/<uuid:id>/attempts/", api.AttemptsView.as_view()),

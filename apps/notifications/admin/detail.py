@@ -84,6 +84,7 @@ class Shown:
             ("first call", first),
             ("sent", target.sent_at),
             ("delivered", target.delivered_at),
+            ("recalled", target.recalled_at),
             ("bounced", target.bounced_at),
             ("opened", target.opened_at),
             ("clicked", target.clicked_at),
