@@ -55,6 +55,7 @@ class Verdict(NamedTuple):
 SEND = Verdict(Answer.SEND)
 
 _DIGESTS = (How.DAILY, How.WEEKLY)
+_BY_ITS_TYPE = Chosen(How.DAILY.value, level="type")
 _Keyed = tuple[tuple[str, str], Chosen]  # a choice with its type and channel
 
 
@@ -102,10 +103,7 @@ def _digest(asked: Asked, choices: Sequence[_Keyed]) -> Chosen | None:
     if choices:
         nearest = choices[0][1]
         return nearest if nearest.how in _DIGESTS else None
-    return _MADE_FOR_DIGESTS if asked.category == Category.DIGEST else None
-
-
-_MADE_FOR_DIGESTS = Chosen(How.DAILY.value, level="type")
+    return _BY_ITS_TYPE if asked.category == Category.DIGEST else None
 
 
 def _until_digest(chosen: Chosen, rules: Rules, *, zone: str, now: datetime, spread: float) -> Verdict:

@@ -86,7 +86,7 @@ def _states(timetables: Iterable[_Timetable], at: datetime) -> list[tuple[bool, 
 
 
 def _state(timetable: _Timetable, at: datetime) -> tuple[bool, datetime]:
-    """Whether it is open, and until when that is sure: an edge, a moved clock, or as far as can be seen."""
+    """Whether it is open, and until when that is sure: an edge, a moved clock, or as far as one sees."""
     zone, edges = timetable
     shown = localtime.wall(at, zone)
     minute = _minute(shown)
