@@ -244,6 +244,7 @@ def test_the_next_daily_digest(zone: str, now: str, minutes: int, found: str) ->
         (BERLIN, "2026-05-05T06:00", 1, "2026-05-12T06:00"),
         (BERLIN, "2026-03-23T08:00", 0, "2026-03-30T06:00"),  # a week less an hour
         (APIA, "2011-12-29T18:00", 4, "2011-12-30T18:00"),  # the Friday that was left out: on the Saturday
+        (APIA, "2011-12-30T17:00", 4, "2011-12-30T18:00"),  # also when it is Saturday already
         (APIA, "2011-12-30T18:00", 4, "2012-01-05T18:00"),
     ],
 )
