@@ -15,8 +15,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/", include("apps.preferences.urls")),  # has one below a user, whose own route takes any path
     path("api/", include("apps.users.urls")),
-    path("api/", include("apps.preferences.urls")),
     path("api/", include("apps.notifications.urls")),
     path("api/", include("apps.delivery.urls")),
     re_path(r"^api/", pages.unknown_route),

@@ -11,7 +11,8 @@ from django.dispatch import Signal
 from apps.users import people
 from project import db
 
-# Sent inside the transaction that changes what people want: `user_ids`. What waits for them is decided anew.
+# Sent inside the transaction that changes what people want, or their time zone: `user_ids`. What waits for
+# them is decided anew.
 changed = Signal()
 
 
@@ -46,17 +47,22 @@ def write(user_id: int, wanted: Iterable[Wanted], *, source: str) -> None:
     source: who said so (person, service, link, mail_client, admin). Counts from the commit, also for what is
     queued and has not left yet.
     """
+    given = list(wanted)
+    if given:
+        people.lock(user_id)
+        record(user_id, given, source=source)
+        changed.send(sender=None, user_ids=[user_id])
+
+
+def record(user_id: int, wanted: Iterable[Wanted], *, source: str) -> None:
+    """As `write`, for a caller that holds the person's lock, and sends `changed` once for all it does."""
     last = {(one.type, one.channel): one for one in wanted}
-    if not last:
-        return
-    people.lock(user_id)
     forget = [one for one in last.values() if one.how is None]
     if forget:
         db.execute(_FORGET, [user_id, [one.type for one in forget], [one.channel for one in forget]])
     keep = [one for one in last.values() if one.how is not None]
     if keep:
         db.execute(_KEEP, [user_id, source, *_columns(keep)])
-    changed.send(sender=None, user_ids=[user_id])
 
 
 def _columns(rows: Sequence[Wanted]) -> list[list[object]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import time
 from functools import lru_cache
@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import orjson
 from django.conf import settings
+from django.db.models import F, Q
 
+from apps.content.models import NotificationType
 from apps.preferences.rules import MINUTES_A_DAY, NO_RULES, Chosen, Rules, Window
 from project import db
 
@@ -83,10 +85,27 @@ def rules_of(people: Mapping[int, int]) -> Found:
     if not people:
         return NOBODY
     organizations = set(people.values())
-    rows = db.rows(_READ, {"people": list(people), "organizations": list(organizations)})
+    rows = _read(people, organizations)
     said = {row[1]: _Said(*row[6:]) for row in rows if row[0] is None}
     defaults = {one: _defaults(said.get(None), said.get(one)) for one in organizations}
     return Found(people, defaults, _own(people, defaults, rows))
+
+
+def defaults_of(organization_id: int | None) -> Rules:
+    """What holds for its people who have chosen nothing; None: the system's defaults."""
+    said = {row[1]: _Said(*row[6:]) for row in _read((), [organization_id] if organization_id else [])}
+    return _defaults(said.get(None), said.get(organization_id) if organization_id else None)
+
+
+def _read(people: Collection[int], organizations: Collection[int]) -> list[db.Row]:
+    return db.rows(_READ, {"people": list(people), "organizations": list(organizations)})
+
+
+def types_of(organization_id: int | None) -> dict[str, NotificationType]:
+    """Those its people can choose among, by slug; its own hide the system's. None: the system's alone."""
+    whose = Q(organization=organization_id) | Q(organization__isnull=True)
+    rows = NotificationType.objects.filter(whose).order_by(F("organization_id").asc(nulls_first=True))
+    return {row.slug: row for row in rows}
 
 
 def _own(people: Mapping[int, int], defaults: Mapping[int, Rules], rows: list[db.Row]) -> dict[int, Rules]:

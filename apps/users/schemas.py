@@ -67,7 +67,7 @@ ExternalId = Annotated[
 ]
 
 
-def _left_out_is_not_null(schema: dict[str, Any]) -> None:
+def left_out_is_not_null(schema: dict[str, Any]) -> None:
     """The models' None marks what was left out; published as the default it would say null does the same."""
     for field in schema["properties"].values():
         field.pop("default", None)
@@ -76,7 +76,7 @@ def _left_out_is_not_null(schema: dict[str, Any]) -> None:
 class UserFields(BaseModel):
     """What there is to say about a person. A field that is left out keeps its value."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_left_out_is_not_null)
+    model_config = ConfigDict(extra="forbid", json_schema_extra=left_out_is_not_null)
 
     name: Name = None
     email: Email = None

@@ -17,6 +17,7 @@ from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.urls import resolve
 
+from apps.content.models import NotificationType
 from apps.notifications.models import DeliveryAttempt
 from apps.notifications.schemas import NotificationInput
 from apps.users.models import ServiceClient, User
@@ -90,7 +91,7 @@ def test_every_creating_post_takes_an_idempotency_key(described: dict[str, Any])
 
 def test_every_parameter_a_list_takes_is_described(described: dict[str, Any]) -> None:
     of = {
-        path: {parameter["name"] for parameter in methods["get"]["parameters"]}
+        path: {parameter["name"] for parameter in methods["get"].get("parameters", ())}
         for path, methods in described["paths"].items()
         if "get" in methods
     }
@@ -189,6 +190,25 @@ def test_answers_about_suppressions_are_as_described(described: dict[str, Any], 
     check(described, one, "get", api.get(f"{path}{entered[0]['id']}/"))
     check(described, one, "delete", api.send("DELETE", f"{path}4711/"))
     assert api.send("DELETE", f"{path}{entered[0]['id']}/").status_code == 204
+
+
+def test_answers_about_preferences_are_as_described(described: dict[str, Any], api: Api) -> None:
+    (person,) = rows.people(external_id="ada")
+    for slug in ("status_update", "news"):
+        NotificationType.objects.get_or_create(slug=slug, organization=None, category="immediate")
+    own, of = "/api/preferences/", "/api/users/{external_id}/preferences/"
+    me, path = Api(mint(person, 60)[0]), "/api/users/ada/preferences/"
+    content = described["paths"][own]["put"]["requestBody"]["content"]["application/json"]
+    schema = content["schema"] | {"components": described["components"]}
+    name = content["schema"]["$ref"].rpartition("/")[2]
+    for example in described["components"]["schemas"][name]["examples"]:
+        jsonschema.Draft202012Validator(schema).validate(example)
+        for method in ("put", "patch"):
+            check(described, own, method, me.send(method.upper(), own, example))
+            check(described, of, method, api.send(method.upper(), path, example))
+    assert check(described, own, "get", me.get(own)) == check(described, of, "get", api.get(path))
+    assert check(described, own, "patch", me.send("PATCH", own, {"types": {"spam": "off"}}))["errors"]
+    check(described, of, "get", api.get("/api/users/nobody/preferences/"))
 
 
 def test_what_is_described_as_allowed_is(described: dict[str, Any]) -> None:
