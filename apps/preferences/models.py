@@ -127,6 +127,15 @@ class UserPreference(_When):
         return str(self.user_id)
 
 
+class PreferencesOfPerson(User):
+    """A person, for the admin's page of what they have chosen: most have no row of `UserPreference`."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "preferences of a person"
+        verbose_name_plural = "preferences of people"
+
+
 class PreferenceDefaults(_When):
     """What holds for people who have not chosen: an organization's, and below that the system's."""
 

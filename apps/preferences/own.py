@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db.models import Q
@@ -36,35 +36,34 @@ def read(user_id: int) -> Own:
 
 def write(
     user_id: int,
-    before: Own,
-    after: Own,
+    wanted: Sequence[Wanted],
+    when: Mapping[str, Any] | None,
     *,
     source: str,
     language: str | None = None,
     timezone: str | None = None,
 ) -> None:
-    """Bring a person from what they had to what they want, and tell of it once (`choices.changed`).
+    """Write what a person wants, and tell of it once (`choices.changed`) if it is anything.
 
-    In the caller's transaction, which has locked the person before it read what they had. source: as of
-    `choices.write`. language, timezone: None leaves it. What stays as it was is not written: an earlier
-    reason, source and time stay with it.
+    In the caller's transaction, which has locked the person before it read what they had. wanted: only what
+    changes, see `differences`. when: all of `FIELDS`; None leaves them. source: as of `choices.write`.
+    language, timezone: None leaves it.
     """
-    wanted = list(_differences(before.choices, after.choices))
-    if after.when != before.when:
-        _keep(user_id, after.when)
+    if when is not None:
+        _keep(user_id, when)
     choices.record(user_id, wanted, source=source)
     moved = people.settle(user_id, language=language, timezone=timezone) if language or timezone else False
-    if (wanted or after.when != before.when) and not moved:  # of whoever moves it is told already
+    if (wanted or when is not None) and not moved:  # of whoever moves it is told already
         choices.changed.send(sender=None, user_ids=[user_id])
 
 
-def _differences(before: Mapping[Key, Chosen], after: Mapping[Key, Chosen]) -> Iterator[Wanted]:
-    for key in sorted(before.keys() | after.keys()):
-        wanted = after.get(key)
-        if wanted is None:
-            yield Wanted(*key, how=None)
-        elif wanted != before.get(key):
-            yield Wanted(*key, how=wanted.how, until=wanted.until)
+def differences(before: Mapping[Key, Chosen], after: Mapping[Key, Chosen]) -> list[Wanted]:
+    """What brings a person from these choices to those. What stays keeps its reason, source and time."""
+    keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    return [
+        Wanted(*key, how=after[key].how, until=after[key].until) if key in after else Wanted(*key, how=None)
+        for key in keys
+    ]
 
 
 def _keep(user_id: int, when: Mapping[str, Any]) -> None:

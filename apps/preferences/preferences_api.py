@@ -137,5 +137,12 @@ def _changed(request: Request, user_id: int, *, source: str, replace: bool) -> R
         )
         if errors:
             raise invalid(errors)
-        own.write(user_id, before, asked.own, source=source, language=asked.language, timezone=asked.timezone)
+        own.write(
+            user_id,
+            own.differences(before.choices, asked.own.choices),
+            asked.own.when if asked.own.when != before.when else None,
+            source=source,
+            language=asked.language,
+            timezone=asked.timezone,
+        )
         return Response(_shown(organization_id, user_id))

@@ -206,14 +206,15 @@ def _two_ways(document: Mapping[str, Any], given: PreferencesInput) -> Errors:
 
 
 def _never_open(given: PreferencesInput, when: Mapping[str, Any], defaults: Rules) -> Errors:
-    """What the person does not say counts as the defaults have it."""
+    """What the person does not say counts as the defaults have it; these alone are not the person's fault."""
     sent = [name for name in ("quiet", "hours") if name in given.model_fields_set]
-    if not sent or _ever_open(
-        _windows(when["hours"], defaults.hours), _windows(when["quiet"], defaults.quiet)
-    ):
+    hours, quiet = when["hours"], when["quiet"]
+    if not sent or (hours is None and quiet is None):
         return []
-    told = "With these hours and quiet times no message could ever come."
-    return [field_error(sent[0], "never_open", told)]
+    if _ever_open(_windows(hours, defaults.hours), _windows(quiet, defaults.quiet)):
+        return []
+    named = next((name for name in sent if when[name] is not None), sent[0])
+    return [field_error(named, "never_open", "With these hours and quiet times no message could ever come.")]
 
 
 def _windows(own: list[dict[str, Any]] | None, default: tuple[Window, ...]) -> tuple[Window, ...]:

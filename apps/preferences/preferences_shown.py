@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, time
 from typing import Any, Literal
 
@@ -96,14 +97,19 @@ def representation(own: Own, rules: Rules, types: Types, *, language: str, timez
         "types": choosing.types_said(own.choices, types),
         "hours": when["hours"],
         "quiet": when["quiet"],
-        "digest": {
-            "daily_at": _shown(when["daily_at"]),
-            "weekly_day": None if when["weekly_day"] is None else DAYS[when["weekly_day"]],
-            "weekly_at": _shown(when["weekly_at"]),
-        },
+        "digest": digest_said(when),
         "cap_per_hour": when["cap_per_hour"],
         "paused_until": choosing.paused(own.choices),
         "effective": _effective(rules, types),
+    }
+
+
+def digest_said(when: Mapping[str, Any]) -> dict[str, str | None]:
+    """`digest` as it is sent, of `own.FIELDS`."""
+    return {
+        "daily_at": _shown(when["daily_at"]),
+        "weekly_day": None if when["weekly_day"] is None else DAYS[when["weekly_day"]],
+        "weekly_at": _shown(when["weekly_at"]),
     }
 
 

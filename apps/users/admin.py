@@ -31,8 +31,27 @@ _PERSON = ["external_id", "name", "email", "phone", "timezone", "language"]
 _RIGHTS = ["is_staff", "is_superuser", "groups", "user_permissions"]
 
 
+class PeopleAdmin(BaseAdmin):
+    """A list of people, newest first, found by a beginning."""
+
+    list_filter = []  # each would read the whole table
+    ordering = ["-pk"]
+    # Beginnings, case as it is: what the indexes can answer.
+    search_fields = [f"{field}__startswith" for field in ("external_id", "email", "phone", "login")]
+    search_help_text = "The beginning of an external id, an e-mail address, a phone number or a login."
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[User], search_term: str
+    ) -> tuple[QuerySet[User], bool]:
+        """Within every organization: the index of external ids begins with it."""
+        if search_term:
+            everywhere = list(Organization.objects.values_list("pk", flat=True))
+            queryset = queryset.filter(organization_id__in=everywhere)
+        return super().get_search_results(request, queryset, search_term)
+
+
 @admin.register(User)
-class UserAdmin(BaseAdmin, AuthUserAdmin):  # type: ignore[type-arg]
+class UserAdmin(PeopleAdmin, AuthUserAdmin):  # type: ignore[type-arg]
     """Deactivated rather than deleted: their notifications stay explainable."""
 
     form = UserForm
@@ -40,11 +59,6 @@ class UserAdmin(BaseAdmin, AuthUserAdmin):  # type: ignore[type-arg]
     add_form_template = None
     list_display = ["id", "external_id", "name", "email", "phone", "is_active"]
     list_display_links = ["id", "external_id"]
-    list_filter = []  # each would read the whole table
-    ordering = ["-pk"]
-    # Beginnings, case as it is: what the indexes can answer.
-    search_fields = [f"{field}__startswith" for field in ("external_id", "email", "phone", "login")]
-    search_help_text = "The beginning of an external id, an e-mail address, a phone number or a login."
     autocomplete_fields = ["organization"]
     readonly_fields = ["last_login", "created_at", "updated_at"]
     fieldsets = [
@@ -60,15 +74,6 @@ class UserAdmin(BaseAdmin, AuthUserAdmin):  # type: ignore[type-arg]
         ),
         ("Record", {"fields": ["organization"], "classes": ["collapse"]}),
     ]
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[User], search_term: str
-    ) -> tuple[QuerySet[User], bool]:
-        """Within every organization: the index of external ids begins with it."""
-        if search_term:
-            everywhere = list(Organization.objects.values_list("pk", flat=True))
-            queryset = queryset.filter(organization_id__in=everywhere)
-        return super().get_search_results(request, queryset, search_term)
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm[User], change: bool) -> None:
         if change:
