@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test import Client
 from hypothesis import given
@@ -520,3 +523,19 @@ def test_the_statements_of_each(me: Api, person: User, count: int) -> None:
     assert len(reading) == 6
     # The token, the lock; choices, hours, types, defaults, the time; hours, choices, zone; and as above.
     assert len(writing) == 1 + 1 + 5 + 3 + 5
+
+
+# --- docs/preferences.md -----------------------------------------------------------------------------------
+
+DOCUMENT = (settings.BASE_DIR / "docs" / "preferences.md").read_text()
+
+
+def test_the_documents_examples_work(me: Api) -> None:
+    for slug in ("digest_email", "milestone_alert"):
+        a_type(slug)
+    bodies = re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL) + re.findall(r"-d '(.*?)'", DOCUMENT)
+    assert len(bodies) == 7
+    for body in bodies:
+        assert patch(me, body.encode()).status_code == 200, body
+    named = {name for body in bodies for name in orjson.loads(body)}
+    assert named == {*NOTHING, "language", "timezone"}

@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from apps.users import signals
 from apps.users.admin import UserAdmin
 from apps.users.authentication import find_key
 from apps.users.models import ApiKey, Device, Endpoint, Organization, Scope, ServiceClient, User
@@ -263,6 +264,20 @@ def test_a_change_moves_updated_at(browser: Client) -> None:
     browser.post(f"/admin/users/user/{ada.pk}/change/", PERSON)
     after = User.objects.get(pk=ada.pk)
     assert after.updated_at > after.created_at
+
+
+def test_another_time_zone_is_told(browser: Client) -> None:
+    ada = User.objects.create(external_id="ada")
+    told: list[list[int]] = []
+
+    def listen(*, user_ids: list[int], **_: object) -> None:
+        told.append(user_ids)
+
+    signals.moved.connect(listen)
+    for _ in range(2):  # the second time it stays
+        browser.post(f"/admin/users/user/{ada.pk}/change/", PERSON)
+    signals.moved.disconnect(listen)
+    assert told == [[ada.pk]]
 
 
 def test_set_a_password(browser: Client) -> None:
