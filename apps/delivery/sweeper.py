@@ -20,6 +20,7 @@ from apps.delivery.retry import Decision, Standing, after_unknown
 from apps.delivery.settling import Ended, settle
 from apps.integrations.contract import UnknownOutcome
 from apps.notifications import caps, dedupe, holds, idempotency, transitions
+from apps.notifications import holds, idempotency, schedules, transitions
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Claimed
 from apps.preferences import suppression
@@ -31,12 +32,15 @@ _AT_ONCE = 1_000  # rows in one transaction
 _CLAIMS_AT_ONCE = 1  # a transaction each: two would lock the second's targets after the first's summaries
 _ROWS_A_SWEEP = 20_000
 _CLAIMS_A_SWEEP = 400
+_SCHEDULES_A_SWEEP = 400  # a transaction each: they may have a thousand targets
 
 
 def sweep() -> None:
-    """Once over everything: holds, expiry, leases, graces, what is too old; then the bells of what is due."""
+    """Once over everything: holds, schedules, expiry, leases, graces, what is too old; then the bells of what
+    is due."""
     for step, at_once, most in (
         (holds.release_due, _AT_ONCE, _ROWS_A_SWEEP),
+        (schedules.make_due, 1, _SCHEDULES_A_SWEEP),
         (expire_overdue, _AT_ONCE, _ROWS_A_SWEEP),
         (rescue_leases, _CLAIMS_AT_ONCE, _CLAIMS_A_SWEEP),
         (judge_unknown, _CLAIMS_AT_ONCE, _CLAIMS_A_SWEEP),

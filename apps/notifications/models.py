@@ -351,3 +351,6 @@ class IdempotencyKey(models.Model):
 def target_of(attempt: UUID) -> UUID:
     """The target an attempt's id belongs to."""
     return UUID(int=attempt.int & ~0xFF)
+
+
+from apps.notifications.schedule_models import Schedule, ScheduleRun  # noqa: E402, F401  (Django looks here)

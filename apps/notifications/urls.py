@@ -6,6 +6,7 @@ from apps.notifications import api
 from apps.notifications.cancelling_api import CancelView
 from apps.notifications.inbox_api import InboxView
 from apps.notifications.target_api import TargetView
+from apps.notifications.schedules_api import RunsView, SchedulesView, ScheduleView
 
 urlpatterns = [
     path("notifications/", api.NotificationsView.as_view()),
@@ -16,5 +17,8 @@ urlpatterns = [
     path("notifications/<uuid:id>/targets/", api.TargetsView.as_view()),
     path("notifications/<uuid:id>/targets/<uuid:target_id>/", TargetView.as_view()),
     path("notifications/<uuid:id>/attempts/", api.AttemptsView.as_view()),
+    path("schedules/", SchedulesView.as_view()),
+    path("schedules/<uuid:id>/", ScheduleView.as_view()),
+    path("schedules/<uuid:id>/runs/", RunsView.as_view()),
     path("inbox/", InboxView.as_view()),
 ]
