@@ -1,4 +1,7 @@
-"""The admin's pages of notifications and dead letters. Read-only: a status moves only by a re-drive."""
+"""The admin's pages of notifications, dead letters and schedules.
+
+Read-only: a status moves only by a re-drive, and a schedule is only paused and resumed.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ from django.contrib import admin
 
 from apps.notifications.admin.dead_letters import DeadLetterAdmin
 from apps.notifications.admin.notifications import NotificationAdmin
+from apps.notifications.admin.schedules import ScheduleAdmin
 
-__all__ = ["DeadLetterAdmin", "NotificationAdmin"]
+__all__ = ["DeadLetterAdmin", "NotificationAdmin", "ScheduleAdmin"]
 
 admin.site.site_header = admin.site.site_title = "Carillon"
 admin.site.index_title = "Overview"
