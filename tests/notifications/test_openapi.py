@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from django.urls import resolve
 
 from apps.content.models import NotificationType
 from apps.notifications.models import DeliveryAttempt
+from apps.notifications.schedule_models import ScheduleRun
 from apps.notifications.schemas import NotificationInput
 from apps.users.models import ServiceClient, User
 from apps.users.tokens import mint
@@ -31,6 +33,7 @@ from tests.support import rows
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
 METHODS = {"get", "put", "post", "patch", "delete"}
+SCHEDULES = "/api/schedules/"
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,9 @@ def test_every_operation_says_what_it_does_and_needs(described: dict[str, Any]) 
         if path.startswith("/api/notifications/"):
             scope = "write" if method == "post" else "read"
             assert f"`notifications:{scope}`" in operation["description"]
+        if path.startswith(SCHEDULES):
+            scope = "read" if method == "get" else "write"
+            assert f"`notifications:{scope}`" in operation["description"]
         if path.startswith("/api/suppressions/"):
             scope = "notifications:read" if method == "get" else "suppressions:write"
             assert f"`{scope}`" in operation["description"]
@@ -85,7 +91,7 @@ def test_every_creating_post_takes_an_idempotency_key(described: dict[str, Any])
         for parameter in operation.get("parameters", ())
         if method == "post" and (parameter["name"], parameter["in"]) == ("Idempotency-Key", "header")
     }
-    assert takes.keys() == {SEND, BULK}
+    assert takes.keys() == {SEND, BULK, SCHEDULES}
     assert all(parameter["description"] and "required" not in parameter for parameter in takes.values())
 
 
@@ -209,6 +215,35 @@ def test_answers_about_preferences_are_as_described(described: dict[str, Any], a
     assert check(described, own, "get", me.get(own)) == check(described, of, "get", api.get(path))
     assert check(described, own, "patch", me.send("PATCH", own, {"types": {"spam": "off"}}))["errors"]
     check(described, of, "get", api.get("/api/users/nobody/preferences/"))
+def test_answers_about_schedules_are_as_described(described: dict[str, Any], api: Api) -> None:
+    rows.people(external_id="customer-42")
+    one, runs = f"{SCHEDULES}{{id}}/", f"{SCHEDULES}{{id}}/runs/"
+    content = described["paths"][SCHEDULES]["post"]["requestBody"]["content"]["application/json"]
+    name = content["schema"]["$ref"].rpartition("/")[2]
+    given = described["components"]["schemas"][name]["examples"]
+    made = [check(described, SCHEDULES, "post", api.post(SCHEDULES, example)) for example in given]
+    assert len(made) == 2 and all(len(schedule["next"]) == 5 for schedule in made)
+    check(described, SCHEDULES, "post", api.post(SCHEDULES, {}))
+    assert len(check(described, SCHEDULES, "get", api.get(SCHEDULES))["items"]) == 2
+    path = f"{SCHEDULES}{made[0]['id']}/"
+    check(described, one, "patch", api.send("PATCH", path, {"paused": True}))
+    check(described, one, "get", api.get(path))
+    for number, fields in enumerate(
+        ({"status": "made", "notification_id": ids.uuid7()}, {"status": "failed"})
+    ):
+        errors = [{"field": "client", "code": "inactive_client", "detail": "It is deactivated."}]
+        ScheduleRun.objects.create(
+            schedule_id=made[0]["id"], occurrence=clock.now() + timedelta(hours=number),
+            wall="2026-01-01T09:00:00", errors=errors if number else None, **fields,
+        )  # fmt: skip
+    assert len(check(described, runs, "get", api.get(f"{path}runs/"))["items"]) == 2
+    check(described, one, "delete", api.send("DELETE", f"{SCHEDULES}{ids.uuid7()}/"))
+    patched = described["paths"][one]["patch"]["requestBody"]["content"]["application/json"]["schema"]
+    patched = described["components"]["schemas"][patched["$ref"].rpartition("/")[2]]
+    assert "required" not in patched and not [f for f in patched["properties"].values() if "default" in f]
+    body = described["components"]["schemas"][name]
+    assert set(body["required"]) == {"name", "notification", "timezone"}
+    assert body["properties"].keys() == patched["properties"].keys()
 
 
 def test_what_is_described_as_allowed_is(described: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from datetime import datetime, timedelta
 from typing import Any
@@ -269,3 +271,18 @@ def test_who_may_only_look_does_not_pause(api: Api) -> None:
     body = made(api)
     act(browser("view_schedule"), "pause", body["id"])
     assert not api.get(f"{PATH}{body['id']}/").json()["paused"]
+
+
+# --- The documentation -----------------------------------------------------------------------------------
+
+
+def test_the_examples_in_the_documentation(api: Api, settings: Any) -> None:
+    rows.people(external_id="customer-42")
+    text = (settings.BASE_DIR / "docs" / "schedules.md").read_text()
+    given, expected = (json.loads(block.split("```")[0]) for block in text.split("```json")[1:])
+    response = api.post(PATH, given)
+    assert response.status_code == 201 and response.json()["next"] == expected
+    rules = re.findall(r"^\| `((?:FREQ=|[0-9]+ )[^`]+)`", text, re.MULTILINE)
+    assert len(rules) == 9
+    for rule in rules:
+        made(api, **({"cron": None, "rrule": rule} if "FREQ" in rule else {"cron": rule}))
