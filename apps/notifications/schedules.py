@@ -251,7 +251,7 @@ def _go_on(row: Schedule, now: datetime) -> frozenset[str]:
         logger.exception("schedule stopped", extra={"schedule": row.pk})
         plan = _Plan(None, [], None)
     made = _Made()
-    runs = [_run(row, one, RunStatus.MISSED) for one in plan.missed]
+    runs = [_run(row, one, RunStatus.MISSED, _Made()) for one in plan.missed]
     if plan.make is not None and not row.runs.filter(occurrence=plan.make.at).exists():
         made = _make_safely(row, plan.make, now)
         runs.append(_run(row, plan.make, RunStatus.FAILED if made.errors else RunStatus.MADE, made))
@@ -282,7 +282,7 @@ def _plan(row: Schedule, now: datetime) -> _Plan:
     return _Plan(latest, missed, following)
 
 
-def _run(row: Schedule, one: Occurrence, status: RunStatus, made: _Made = _Made()) -> ScheduleRun:  # noqa: B008
+def _run(row: Schedule, one: Occurrence, status: RunStatus, made: _Made) -> ScheduleRun:
     return ScheduleRun(
         schedule=row,
         occurrence=one.at,
