@@ -19,8 +19,7 @@ from apps.delivery.providers import policy_of
 from apps.delivery.retry import Decision, Standing, after_unknown
 from apps.delivery.settling import Ended, settle
 from apps.integrations.contract import UnknownOutcome
-from apps.notifications import caps, dedupe, holds, idempotency, transitions
-from apps.notifications import holds, idempotency, schedules, transitions
+from apps.notifications import caps, dedupe, holds, idempotency, schedules, transitions
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Claimed
 from apps.preferences import suppression

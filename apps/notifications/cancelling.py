@@ -164,7 +164,8 @@ WHERE id = ANY(%b::uuid[])
 _CARRIERS = f"""
 SELECT g.id FROM unnest(%b::uuid[]) AS g(id) CROSS JOIN LATERAL (
     SELECT 1 FROM {_TARGET} m
-    WHERE m.merged_into = g.id AND m.merged_into IS NOT NULL AND m.notification_id <> %s LIMIT 1
+    WHERE m.merged_into = g.id AND m.merged_into IS NOT NULL AND m.reason = 'merged'
+      AND m.notification_id <> %s LIMIT 1
 ) other
 """
 
@@ -216,7 +217,7 @@ _WHERE = f"SELECT {_COLUMNS} FROM {_TARGET} WHERE id = ANY(%b::uuid[])"
 
 def _in_place_of(stands: list[_Stand]) -> dict[UUID, _Stand]:
     """Of each that was merged into another, that one."""
-    merged = {one.id: one.merged_into for one in stands if one.merged_into and one.reason == Reason.MERGED}
+    merged = {one.id: one.merged_into for one in stands if one.merged_into}
     if not merged:
         return {}
     carriers = {one.id: one for one in _stands(_WHERE, [list(set(merged.values()))])}

@@ -5,8 +5,8 @@ from django.urls import path
 from apps.notifications import api
 from apps.notifications.cancelling_api import CancelView
 from apps.notifications.inbox_api import InboxView
-from apps.notifications.target_api import TargetView
 from apps.notifications.schedules_api import RunsView, SchedulesView, ScheduleView
+from apps.notifications.target_api import TargetView
 
 urlpatterns = [
     path("notifications/", api.NotificationsView.as_view()),

@@ -215,6 +215,8 @@ def test_answers_about_preferences_are_as_described(described: dict[str, Any], a
     assert check(described, own, "get", me.get(own)) == check(described, of, "get", api.get(path))
     assert check(described, own, "patch", me.send("PATCH", own, {"types": {"spam": "off"}}))["errors"]
     check(described, of, "get", api.get("/api/users/nobody/preferences/"))
+
+
 def test_answers_about_schedules_are_as_described(described: dict[str, Any], api: Api) -> None:
     rows.people(external_id="customer-42")
     one, runs = f"{SCHEDULES}{{id}}/", f"{SCHEDULES}{{id}}/runs/"

@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('notifications', '0006_held_of_user'),
+        ('notifications', '0007_recall'),
         ('users', '0002_devices_and_endpoints'),
     ]
 
