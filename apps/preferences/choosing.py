@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from apps.content.models import Category, NotificationType
 from apps.preferences.models import How
 from apps.preferences.own import Key
+from apps.preferences.resolver import WAKING
 from apps.preferences.rules import Chosen
 from project.api import field_error
 from project.queues import CHANNELS
@@ -160,14 +161,12 @@ def types_said(choices: Mapping[Key, Chosen], types: Types) -> dict[str, str | d
 
 # --- In effect -------------------------------------------------------------------------------------------
 
-# What nobody is woken by is never collected.
-_NEVER_COLLECTED: Collection[str] = ("in_app", "webhook")
-
 
 def in_effect(type: NotificationType, channel: str, choices: Mapping[Key, Chosen]) -> Chosen:
     """How a message of this type goes by this channel, and by whose choice (`type`: the type's own nature).
 
-    What is off anywhere is off; else the nearest of its type and channel, its type, its channel, everything.
+    As `resolver.resolve` decides it of a message. What is off anywhere is off; else the nearest of its type
+    and channel, its type, its channel, everything.
     """
     if type.critical:
         return Chosen(How.ON.value, level="type")
@@ -177,7 +176,7 @@ def in_effect(type: NotificationType, channel: str, choices: Mapping[Key, Chosen
     if off:
         return off
     nearest = found[0] if found else _natural(type)
-    return nearest if channel not in _NEVER_COLLECTED else nearest._replace(how=How.ON.value)
+    return nearest if channel in WAKING else nearest._replace(how=How.ON.value)  # else it is never collected
 
 
 def _natural(type: NotificationType) -> Chosen:

@@ -22,8 +22,9 @@ from pydantic_core import PydanticCustomError
 from apps.preferences import choosing
 from apps.preferences.choosing import Errors, Types
 from apps.preferences.own import NOTHING, Own
-from apps.preferences.rules import MINUTES_A_DAY, Rules, Window
-from apps.preferences.store import DAYS, window_of
+from apps.preferences.rules import Rules, Window
+from apps.preferences.store import window_of
+from apps.preferences.windows import DAYS, ever_open
 from apps.users.schemas import Language, Timezone, left_out_is_not_null
 from project.api import field_error, field_errors
 from project.fields import Time
@@ -211,7 +212,7 @@ def _never_open(given: PreferencesInput, when: Mapping[str, Any], defaults: Rule
     hours, quiet = when["hours"], when["quiet"]
     if not sent or (hours is None and quiet is None):
         return []
-    if _ever_open(_windows(hours, defaults.hours), _windows(quiet, defaults.quiet)):
+    if ever_open(_windows(hours, defaults.hours), _windows(quiet, defaults.quiet)):
         return []
     named = next((name for name in sent if when[name] is not None), sent[0])
     return [field_error(named, "never_open", "With these hours and quiet times no message could ever come.")]
@@ -219,32 +220,3 @@ def _never_open(given: PreferencesInput, when: Mapping[str, Any], defaults: Rule
 
 def _windows(own: list[dict[str, Any]] | None, default: tuple[Window, ...]) -> tuple[Window, ...]:
     return default if own is None else tuple(window_of(one) for one in own)
-
-
-_WEEK = 7 * MINUTES_A_DAY
-
-
-def _ever_open(hours: tuple[Window, ...], quiet: tuple[Window, ...]) -> bool:
-    """Whether a week has a minute within the hours, if there are any, and outside of the quiet times.
-
-    If it has one, it has one where something begins to let messages through.
-    """
-    begins = [day * MINUTES_A_DAY + one.start for one in hours for day in one.days]
-    begins += [day * MINUTES_A_DAY + one.start + _length(one) for one in quiet for day in one.days]
-    return any(
-        (not hours or _within(hours, minute)) and not _within(quiet, minute) for minute in (0, *begins)
-    )
-
-
-def _within(windows: tuple[Window, ...], minute: int) -> bool:
-    """minute: of the week."""
-    return any(
-        (minute - day * MINUTES_A_DAY - one.start) % _WEEK < _length(one)
-        for one in windows
-        for day in one.days
-    )
-
-
-def _length(window: Window) -> int:
-    """In minutes."""
-    return window.end - window.start + (0 if window.end > window.start else MINUTES_A_DAY)

@@ -15,7 +15,7 @@ from apps.preferences.models import How
 from apps.preferences.own import Own
 from apps.preferences.preferences_schemas import Day
 from apps.preferences.rules import MINUTES_A_DAY, Rules, Window
-from apps.preferences.store import DAYS
+from apps.preferences.windows import DAYS
 from project.queues import CHANNELS
 
 

@@ -14,9 +14,8 @@ from django.db.models import F, Q
 
 from apps.content.models import NotificationType
 from apps.preferences.rules import MINUTES_A_DAY, NO_RULES, Chosen, Rules, Window
+from apps.preferences.windows import DAYS
 from project import db
-
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _FIELDS = "hours::text, quiet::text, daily_at, weekly_day, weekly_at, cap_per_hour"
 _NO_FIELDS = "NULL::text, NULL::text, NULL::time, NULL::smallint, NULL::time, NULL::smallint"

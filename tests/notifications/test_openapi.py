@@ -201,7 +201,7 @@ def test_answers_about_suppressions_are_as_described(described: dict[str, Any], 
 def test_answers_about_preferences_are_as_described(described: dict[str, Any], api: Api) -> None:
     (person,) = rows.people(external_id="ada")
     for slug in ("status_update", "news"):
-        NotificationType.objects.get_or_create(slug=slug, organization=None, category="immediate")
+        NotificationType.objects.get_or_create(slug=slug, organization=None, defaults={"category": "system"})
     own, of = "/api/preferences/", "/api/users/{external_id}/preferences/"
     me, path = Api(mint(person, 60)[0]), "/api/users/ada/preferences/"
     content = described["paths"][own]["put"]["requestBody"]["content"]["application/json"]

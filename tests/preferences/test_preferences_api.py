@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from apps.content.models import NotificationType
 from apps.preferences import choices
-from apps.preferences.models import Choice, PreferenceDefaults, UserPreference
-from apps.preferences.preferences_schemas import _ever_open
-from apps.preferences.rules import Window
+from apps.preferences.choosing import in_effect
+from apps.preferences.models import Choice, How, PreferenceDefaults, UserPreference
+from apps.preferences.resolver import Answer, Asked, resolve
+from apps.preferences.rules import Chosen, Rules
 from apps.users.models import DEFAULT_ORGANIZATION_ID as OURS
 from apps.users.models import Organization, Scope, ServiceClient, User
 from apps.users.tokens import mint
@@ -461,29 +462,28 @@ def test_critical_types_may_be_left_on(me: Api) -> None:
     assert said(patch(me, {"types": {"alert": None}}))["types"] == {}
 
 
-@st.composite
-def some_windows(draw: st.DrawFn) -> tuple[Window, ...]:
-    days = st.frozensets(st.integers(0, 6), min_size=1)
-    hours = st.integers(0, 23).map(lambda hour: hour * 60)
-    one = st.builds(Window, days, hours, st.integers(1, 24).map(lambda hour: hour * 60))
-    return tuple(draw(st.lists(one, max_size=4)))
+# --- In effect -------------------------------------------------------------------------------------------
+
+LEVELS = st.sampled_from(["person", "organization", "system"])
+CHOSEN = st.builds(Chosen, st.sampled_from(How.values), st.none(), LEVELS)
+KEYS = st.tuples(st.sampled_from(["", "news", "other"]), st.sampled_from(["", "email", "in_app", "sms"]))
 
 
-def shut(windows: tuple[Window, ...]) -> set[int]:
-    """The hours of the week that are within, one by one."""
-    found = set()
-    for one in windows:
-        hours = (one.end - one.start) // 60 + (0 if one.end > one.start else 24)
-        found |= {(day * 24 + one.start // 60 + n) % 168 for day in one.days for n in range(hours)}
-    return found
-
-
-@given(some_windows(), some_windows())
-def test_whether_it_is_ever_open_is_as_counted_hour_by_hour(
-    hours: tuple[Window, ...], quiet: tuple[Window, ...]
+@given(
+    st.dictionaries(KEYS, CHOSEN),
+    st.sampled_from(CHANNELS),
+    st.sampled_from(["immediate", "digest", "scheduled"]),
+    st.booleans(),
+)
+def test_what_is_shown_is_what_is_decided(
+    chosen: dict[tuple[str, str], Chosen], channel: str, category: str, critical: bool
 ) -> None:
-    within = shut(hours) if hours else set(range(168))
-    assert _ever_open(hours, quiet) is bool(within - shut(quiet))
+    shown = in_effect(NotificationType(slug="news", category=category, critical=critical), channel, chosen)
+    asked = Asked(channel, "", "news", category, critical)
+    verdict = resolve(asked, Rules(choices=chosen), zone="UTC", now=datetime(2026, 11, 20, tzinfo=UTC))
+    decided = {Answer.SEND: "on", Answer.SKIP: "off", Answer.HOLD: verdict.detail.get("period")}
+    assert shown.how == decided[verdict.answer]
+    assert verdict.answer == Answer.SEND or shown.level == verdict.detail["level"]
 
 
 # --- At once, and what it costs ----------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from apps.preferences.preferences_schemas import MAX_PER_HOUR
 from apps.preferences.preferences_schemas import read as read_body
 from apps.preferences.preferences_shown import digest_said
 from apps.preferences.rules import NO_RULES, Chosen, Rules
-from apps.preferences.store import DAYS, defaults_of, types_of
+from apps.preferences.store import defaults_of, types_of
+from apps.preferences.windows import DAYS
 from project import clock
 from project.queues import CHANNELS
 
