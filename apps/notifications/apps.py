@@ -11,19 +11,11 @@ class NotificationsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.preferences import choices
-        from apps.users import signals
 
-        choices.changed.connect(_wishes_changed)
-        signals.moved.connect(_moved)
+        choices.changed.connect(_decide_anew)
 
 
-def _wishes_changed(user_ids: Collection[int], **_: Any) -> None:
+def _decide_anew(user_ids: Collection[int], **_: Any) -> None:
     from apps.notifications import holds
 
     holds.decide_anew(user_ids, why="preferences")
-
-
-def _moved(user_ids: Collection[int], **_: Any) -> None:
-    from apps.notifications import holds
-
-    holds.decide_anew(user_ids, why="time zone")

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from apps.notifications import inbox, transitions
+from apps.notifications import dedupe, inbox, transitions
 from apps.notifications.inbox import Recalled
 from apps.notifications.statuses import OPEN, Reason, Status
 from apps.notifications.transitions import Moved
@@ -103,13 +103,6 @@ WHERE id = %s RETURNING cancelled_at
 _UNPLAN = """
 DELETE FROM notifications_audiencechunk WHERE notification_id = %s RETURNING cardinality(user_ids)
 """
-# After that, so that no chunk leaves marks behind. A mark that is another's by now is seen under its lock.
-_FORGET = """
-DELETE FROM notifications_dedupemark WHERE (user_id, type, key) IN (
-    SELECT user_id, type, key FROM notifications_dedupemark WHERE notification_id = %s
-    ORDER BY user_id, type, key FOR UPDATE
-)
-"""
 
 
 def _stop_planning(id: UUID) -> Cancellation:
@@ -117,13 +110,8 @@ def _stop_planning(id: UUID) -> Cancellation:
     with db.one_transaction():
         ((cancelled_at,),) = db.rows(_MARK, [id])
         unplanned = sum(people for (people,) in db.rows(_UNPLAN, [id]))
-        _forget_events(id)
+        dedupe.forget(id)  # last, so that no chunk leaves marks: a corrected message is no duplicate
     return Cancellation(id, cancelled_at, unplanned)
-
-
-def _forget_events(id: UUID) -> None:
-    """Drop its dedupe marks: a corrected message with the same key is no duplicate."""
-    db.execute(_FORGET, [id])
 
 
 class _Stand(NamedTuple):
