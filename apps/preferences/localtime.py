@@ -56,7 +56,7 @@ def steady(zone: str, at: datetime, then: datetime) -> datetime:
     offset = _offset(at, zone)
     if _offset(then, zone) == offset:
         return then
-    low, high = int(at.timestamp()), int(then.timestamp()) + 1  # clocks are moved at whole seconds
+    low, high = int(at.timestamp()), int(then.timestamp())  # clocks are moved at whole seconds
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _offset(_at(middle), zone) == offset else (low, middle)
