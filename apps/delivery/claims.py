@@ -18,6 +18,7 @@ from apps.notifications import transitions
 from apps.notifications.due import NO_MARKS, Due, Marks
 from apps.notifications.statuses import Reason, Status
 from apps.notifications.transitions import Claimed, Settled
+from apps.notifications.unwanted import unwanted
 from apps.preferences import suppression
 from project import clock, db, ids
 
@@ -127,7 +128,7 @@ def _suppressed(lane: str, targets: Iterable[Claimed]) -> suppression.Found:
 def _without_dropped(
     claim_id: int, lane: str, targets: list[Claimed], *, suppressed: suppression.Found
 ) -> list[Claimed]:
-    """Settle what was suppressed, cancelled or expired since it was planned; the others."""
+    """Settle what was suppressed, switched off, cancelled or expired since it was planned; the others."""
     if not suppressed and not any(target.moot for target in targets):
         return targets
     ends = {target.id: _end(target, lane.partition(".")[0], suppressed) for target in targets}
@@ -228,14 +229,24 @@ def _claimed(lane: str, groups: _Groups, providers: int, *, suppressed: suppress
     return claims
 
 
-_REASONS = {Status.EXPIRED: Reason.EXPIRES_AT, Status.CANCELLED: Reason.CANCELLED}
+_REASONS = {
+    Status.CANCELLED: Reason.CANCELLED,
+    Status.EXPIRED: Reason.EXPIRES_AT,
+    Status.SKIPPED: Reason.OPTED_OUT,
+}
+
+
+def moot(target: Claimed) -> tuple[Status, Reason] | None:
+    """What a target has to become that nobody waits for any more, and why; else None."""
+    status = Status(target.moot) if target.moot else None
+    return (status, _REASONS[status]) if status else None
 
 
 def _end(target: Claimed, channel: str, suppressed: suppression.Found) -> Settled | None:
     """How a target ends that must not be sent, else None."""
-    if target.moot:
-        status = Status(target.moot)
-        return Settled(target.id, status, _REASONS[status].value, None, target.attempts)
+    if ended := moot(target):
+        status, reason = ended
+        return Settled(target.id, status, reason.value, None, target.attempts)
     if suppression.holds(suppressed, target.organization_id, channel, target.address):
         return Settled(target.id, Status.SKIPPED, Reason.SUPPRESSED.value, None, target.attempts)
     return None
@@ -260,7 +271,7 @@ def due_rows(due: Due, read: Callable[[Due], list[Claimed]]) -> list[Claimed]:
 # The last check before a call: the claim is still ours, and each target still to be sent. It is looked for
 # where the claim has put it: a row that was written to since is not there any more, and stays. OFFSET 0 is
 # one probe of the index per target, as in `suppression.among`.
-_START = """
+_START = f"""
 WITH started AS (
     UPDATE delivery_claim
     SET call_started_at = carillon_now(), lease_until = carillon_now() + make_interval(secs => %s)
@@ -272,6 +283,7 @@ SELECT started.call_started_at, ARRAY(
         SELECT 1 FROM notifications_notificationtarget t
         WHERE t.ctid = g.place AND t.id = g.id AND t.claim_id = started.id AND t.status = 'sending'
           AND (t.expires_at IS NULL OR t.expires_at > carillon_now()) AND t.cancel_asked_at IS NULL
+          AND NOT {unwanted("t")}
           AND NOT EXISTS (
               SELECT 1 FROM preferences_suppression s
               WHERE s.address = t.address AND s.channel = t.channel

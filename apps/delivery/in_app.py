@@ -29,18 +29,15 @@ def deliver(lane: str) -> int:
 
 
 def _deliver(targets: list[Claimed]) -> dict[int, int]:
-    late = {target.id for target in targets if target.moot == Status.EXPIRED}
-    if late:
-        transitions.expire(late)
-    results: list[tuple[UUID, Status, str]] = []
+    ended = [(target.id, end) for target in targets if (end := claims.moot(target))]
+    results = [(id, status, reason.value) for id, (status, reason) in ended]
     items: list[tuple[UUID, int, UUID, str, str]] = []
-    for target, parts in contents.for_targets([t for t in targets if t.id not in late], "in_app"):
+    for target, parts in contents.for_targets([t for t in targets if not t.moot], "in_app"):
         if parts is None:
             results.append((target.id, Status.DEAD, Reason.RENDERING.value))
             continue
         results.append((target.id, Status.DELIVERED, ""))
         items.append((target.id, target.user_id, target.notification_id, parts.subject, parts.text))
     heads = inbox.add(items) if items else {}
-    if results:
-        transitions.deliver_in_app(results)  # after the inbox: summaries are locked last
+    transitions.deliver_in_app(results)  # after the inbox: summaries are locked last
     return heads

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
+from apps.notifications.unwanted import unwanted
+
 _TARGET = "notifications_notificationtarget"
 
 # The oldest due rows, and a fifth from the newest: so that what has just come due (a retry, a small
@@ -33,6 +35,14 @@ head AS MATERIALIZED ({_ROWS} AND {_KEY} > {_mark("after")}
 ), tail AS MATERIALIZED ({_ROWS} AND {_KEY} < {_mark("below")}
     {_NEWEST_FIRST} LIMIT %(newest)s - (SELECT count(*) FROM fresh) FOR UPDATE SKIP LOCKED
 ), picked AS MATERIALIZED (SELECT * FROM head UNION SELECT * FROM fresh UNION SELECT * FROM tail)"""
+
+# Of a row that was found: what `transitions.Claimed` has.
+CLAIMED = f"""t.id, t.notification_id, t.user_id, t.address, t.attempts, t.attempts_allowed, t.expires_at,
+    picked.due, t.organization_id,
+    CASE WHEN t.cancel_asked_at IS NOT NULL THEN 'cancelled'
+         WHEN t.expires_at IS NOT NULL AND t.expires_at <= carillon_now() THEN 'expired'
+         WHEN {unwanted("t")} THEN 'skipped' END,
+    t.ctid"""
 
 Key = tuple[int, UUID]  # when it was due (microseconds since 1970) and id
 START: Key = (0, UUID(int=0))

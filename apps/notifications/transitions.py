@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from apps.notifications import consequences
-from apps.notifications.due import DUE, Due
+from apps.notifications.due import CLAIMED, DUE, Due
 from apps.notifications.statuses import Reason, Status
 from project import db
 
@@ -38,7 +38,7 @@ MOVES: dict[str, tuple[tuple[Status | None, ...], tuple[Status, ...]]] = {
     "repeat_unknown": ((S.UNKNOWN,), (S.RETRYING,)),
     "bury_unknown": ((S.UNKNOWN,), (S.DEAD,)),
     "deliver": ((S.SENDING, S.SENT, S.RETRYING, S.UNKNOWN, S.DEAD, S.FAILED), (S.DELIVERED,)),
-    "deliver_in_app": ((S.QUEUED, S.RETRYING), (S.DELIVERED, S.DEAD)),
+    "deliver_in_app": ((S.QUEUED, S.RETRYING), (S.DELIVERED, S.DEAD, S.SKIPPED, S.EXPIRED, S.CANCELLED)),
     "bounce": ((S.SENDING, S.SENT, S.RETRYING, S.UNKNOWN, S.DEAD, S.FAILED), (S.FAILED,)),
     "cancel": ((S.QUEUED, S.HELD, S.RETRYING, S.UNKNOWN), (S.CANCELLED,)),
     "expire": ((S.QUEUED, S.HELD, S.RETRYING, S.UNKNOWN), (S.EXPIRED,)),
@@ -84,7 +84,7 @@ class Claimed(NamedTuple):
     expires_at: datetime | None
     due: int  # when it was to be sent: microseconds since 1970 UTC (a datetime would cost 6 µs each)
     organization_id: int
-    moot: str | None = None  # what it has to become instead of being sent: expired, cancelled
+    moot: str | None = None  # what it has to become instead of being sent: cancelled, expired, skipped
     place: str = ""  # of the row as the claim wrote it (its ctid)
 
 
@@ -150,16 +150,12 @@ def create(targets: Sequence[Planned], *, summarised: Collection[UUID]) -> None:
     consequences.summarise((t.notification_id, None, t.status.value) for t in counted)
 
 
-_CLAIMED = """t.id, t.notification_id, t.user_id, t.address, t.attempts, t.attempts_allowed, t.expires_at,
-          picked.due, t.organization_id, CASE WHEN t.cancel_asked_at IS NOT NULL THEN 'cancelled'
-          WHEN t.expires_at IS NOT NULL AND t.expires_at <= carillon_now() THEN 'expired' END, t.ctid"""
-
 _CLAIM = f"""
 WITH {DUE}
 UPDATE {_TARGET} t
 SET status = 'sending', claim_id = %(claim)s, next_attempt_at = NULL
 FROM picked WHERE t.ctid = picked.place AND t.status IN ('queued', 'retrying')
-RETURNING {_CLAIMED}
+RETURNING {CLAIMED}
 """
 
 
@@ -390,7 +386,7 @@ def redrive(ids: Iterable[UUID], *, more_attempts: int, by: int | None) -> list[
 
 _LOCK_DUE = f"""
 WITH {DUE}
-SELECT {_CLAIMED}
+SELECT {CLAIMED}
 FROM picked JOIN {_TARGET} t ON t.ctid = picked.place WHERE t.status IN ('queued', 'retrying')
 """
 
@@ -405,7 +401,7 @@ WITH given AS MATERIALIZED (
     FROM given g
     WHERE t.id = g.id AND t.status IN ('queued', 'retrying')
     RETURNING t.id, t.notification_id, t.status
-), {consequences.summed("delivered", "dead")}
+), {consequences.summed("delivered", "dead", "skipped", "expired", "cancelled")}
 SELECT id FROM given WHERE id NOT IN (SELECT id FROM moved)
 """
 
@@ -416,7 +412,8 @@ def lock_due(due: Due) -> list[Claimed]:
 
 
 def deliver_in_app(results: Sequence[tuple[UUID, Status, str]]) -> set[UUID]:
-    """queued, retrying → delivered (or dead: it does not render), in the transaction of the inbox rows.
+    """queued, retrying → delivered; dead, if it does not render; skipped, expired or cancelled, if it must
+    not be delivered any more. In the transaction of the inbox rows.
 
     Returns the ids that did not move; none, if they are ours since `lock_due`.
     """

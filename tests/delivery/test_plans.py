@@ -18,7 +18,8 @@ from apps.notifications import attempts, cancelling, holds, idempotency, inbox, 
 from apps.notifications.models import Notification
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Due
-from apps.preferences import suppression
+from apps.preferences import choices, suppression
+from apps.preferences.choices import Wanted
 from apps.preferences.suppression import Cause, Fact
 from project import db, ids
 from tests.api_helpers import make_service
@@ -62,6 +63,12 @@ INSERT INTO preferences_suppression (organization_id, channel, address, cause, u
 SELECT 1, 'email', 'away' || n || '@example.com', 'manual', now() + interval '1 day'
 FROM generate_series(1, 3000) n
 """
+_FILL_CHOICES = """
+INSERT INTO preferences_choice (user_id, type, channel, how, reason, source)
+SELECT id, type, channel, 'off', '', 'link'
+FROM users_user CROSS JOIN unnest('{"",news,other}'::text[]) AS t(type)
+CROSS JOIN unnest('{"",email}'::text[]) AS c(channel) ON CONFLICT DO NOTHING
+"""
 _FILL_LETTERS = """
 INSERT INTO notifications_deadletter (target_id, organization_id, reason, resolution, resolved_at)
 SELECT gen_random_uuid(), 1, 'x', '', now() FROM generate_series(1, 3000)
@@ -88,7 +95,7 @@ INSERT INTO notifications_dedupemark (user_id, type, key, notification_id, until
 SELECT n, '', 'key', gen_random_uuid(), now() FROM generate_series(1, 3000) n
 """
 _FILLS = (
-    *(_FILL_PEOPLE, _FILL_ITEMS, _FILL_MARKS),
+    *(_FILL_PEOPLE, _FILL_CHOICES, _FILL_ITEMS, _FILL_MARKS),
     *(_FILL_ATTEMPTS, _FILL_CLAIMS, _FILL_SUMMARIES, _FILL_SUPPRESSIONS, _FILL_TEMPORARY, _FILL_LETTERS),
     _FILL_RECEIPTS,
 )
@@ -146,6 +153,13 @@ def dropping() -> None:
     claims.take(LANE, "p", 10)
 
 
+def dropping_unwanted() -> None:
+    (person,) = rows.people()
+    rows.targets(rows.notification(kept=True, type="news"), Status.QUEUED, user_id=person.pk)
+    choices.write(person.pk, [Wanted("news", "email", "off")], source="link")
+    claims.take(LANE, "p", 10)
+
+
 def cancelling_all() -> None:
     note = rows.notification(kept=True)
     for status in (Status.QUEUED, Status.SENDING, Status.SENT):
@@ -196,15 +210,16 @@ EMPTY_TWINS = TWINS | {"notification_newest": "notification_related"}  # nothing
 # What is done -> the indexes its statements go by, each named index by at least one of them.
 TARGET, CLAIM_ROW = "notifications_notificationtarget_pkey", "delivery_claim_pkey"
 SUMMARY = "notifications_notificationsummary_pkey"
-SUPPRESSED = "suppression_once"
 INBOX_ITEM = "notifications_inboxitem_pkey"
+SUPPRESSED, SWITCHED, NOTE = "suppression_once", "choice_once", "notifications_notification_pkey"
 ACTS: dict[str, tuple[Callable[[], object], set[str]]] = {
-    "claim": (lambda: transitions.claim(Due(LANE, 500), 1), {"target_due"}),
-    "in-app claim": (lambda: transitions.lock_due(Due(LANE, 500)), {"target_due"}),
+    "claim": (lambda: transitions.claim(Due(LANE, 500), 1), {"target_due", SWITCHED, NOTE}),
+    "in-app claim": (lambda: transitions.lock_due(Due(LANE, 500)), {"target_due", SWITCHED, NOTE}),
     "suppressed among": (lambda: suppression.among({("email", "a@example.com")}), {SUPPRESSED}),
     "forget suppressions": (lambda: suppression.forget_over(1000), {"suppression_over"}),
     "drop": (dropping, {"target_due", TARGET, SUMMARY, SUPPRESSED}),
-    "start": (starting, {CLAIM_ROW, SUPPRESSED}),
+    "drop what is switched off": (dropping_unwanted, {"target_due", TARGET, SUMMARY, SWITCHED, NOTE}),
+    "start": (starting, {CLAIM_ROW, SUPPRESSED, SWITCHED, NOTE}),
     "settle": (settling, {TARGET, SUMMARY}),
     "cancel": (lambda: transitions.cancel(rows.targets(rows.notification(kept=True))), {TARGET, SUMMARY}),
     "cancel a notification": (

@@ -131,6 +131,18 @@ ACTS: dict[str, tuple[Act, dict[str, Any]]] = {
         delivering_in_app(Status.DEAD),
         SETTLED | {"status": "dead", "reason": "code"},
     ),
+    "deliver_in_app skipped": (
+        delivering_in_app(Status.SKIPPED),
+        SETTLED | {"status": "skipped", "reason": "code"},
+    ),
+    "deliver_in_app expired": (
+        delivering_in_app(Status.EXPIRED),
+        SETTLED | {"status": "expired", "reason": "code"},
+    ),
+    "deliver_in_app cancelled": (
+        delivering_in_app(Status.CANCELLED),
+        SETTLED | {"status": "cancelled", "reason": "code"},
+    ),
     "bounce": (
         lambda ids, now: transitions.prove(bounced=dict.fromkeys(ids, "mailbox_full")),
         PROVEN | {"status": "failed", "bounced_at": "now", "reason": "mailbox_full"},
