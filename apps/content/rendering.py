@@ -19,6 +19,7 @@ from liquid.exceptions import LiquidError, LiquidSyntaxError, ResourceLimitError
 from apps.content.limits import BoundedEnvironment, OutOfTime, source_error
 from apps.content.plain import Pieces, filled, pieces_of
 
+PERSONAL = {"recipient", "unsubscribe_url"}  # names of the context that are another's for each recipient
 _REMEMBERED = 200  # combinations of source and data that ran into a limit
 _MESSAGE = 300  # characters of an error
 
@@ -102,7 +103,7 @@ def _rendered(template: BoundTemplate, context: dict[str, Any]) -> str:
 
 def _key(source: str, context: dict[str, Any], html: bool) -> tuple[str, bool, int]:
     """The same for all recipients of a notification: they share its payload."""
-    payload = {name: value for name, value in context.items() if name != "recipient"}
+    payload = {name: value for name, value in context.items() if name not in PERSONAL}
     try:
         return source, html, hash(orjson.dumps(payload, default=str))
     except TypeError:  # nested deeper than any honest payload
