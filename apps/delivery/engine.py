@@ -201,6 +201,7 @@ def _message(claim: Claim, target: Claimed, parts: Rendered, leads_to: Destinati
         secrets=leads_to.secrets,
         expires_at=target.expires_at,
         urgent=claim.lane.endswith(_URGENT),
+        unsubscribe_url=parts.unsubscribe,
     )
 
 

@@ -35,6 +35,7 @@ class Message:
     secrets: tuple[str, ...] = ()  # the address's own, newest first: a webhook endpoint's signing secrets
     expires_at: datetime | None = None  # UTC; later it is of no use
     urgent: bool = False  # critical and high: wake the device
+    unsubscribe_url: str = ""  # of an e-mail: `apps.integrations.mail.list_headers` says what becomes of it
 
     @property
     def idempotency_key(self) -> str:

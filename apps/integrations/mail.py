@@ -1,4 +1,4 @@
-"""What an e-mail must have to be sent by any provider: a recipient and a subject that can be headers."""
+"""What every e-mail has, whoever sends it: a recipient and a subject that can be headers, and a way out."""
 
 from __future__ import annotations
 
@@ -22,6 +22,20 @@ def recipient(message: Message) -> str | PermanentFailure:
         return in_ascii(message.address)
     except (ValueError, MessageError, IndexError):
         return PermanentFailure("invalid_address", address_is_dead=True)
+
+
+def list_headers(message: Message) -> dict[str, str]:
+    """What lets a mail client unsubscribe the person with one click; nothing for what cannot be unsubscribed.
+
+    https://www.rfc-editor.org/rfc/rfc2369#section-3.2 and https://www.rfc-editor.org/rfc/rfc8058#section-3.
+    ASCII, and to be sent unfolded: a client may not put together what was broken within the URL.
+    """
+    if not message.unsubscribe_url:
+        return {}
+    return {
+        "List-Unsubscribe": f"<{message.unsubscribe_url}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
 
 
 def in_ascii(address: str) -> str:

@@ -19,6 +19,7 @@ from apps.content.rendering import RenderingError
 from apps.content.versions import Version
 from apps.notifications import tracking
 from apps.notifications.transitions import Claimed
+from apps.preferences import unsubscribing
 from apps.users import places
 from apps.users.people import Person
 from project import db, ids
@@ -39,7 +40,7 @@ class Content:
     payload: Mapping[str, Any]
     related: Mapping[str, str] | None = None  # {"type", "id"}, if it is about something
     type: str = ""  # slug: what people can opt out of
-    critical: bool = False
+    critical: bool = False  # goes out whatever people have chosen
 
 
 WITH_DATA = places.CHANNELS  # what programs receive, who want more than words
@@ -50,6 +51,7 @@ class Rendered(NamedTuple):
     """What goes out: `subject` is the title by push and in-app; an SMS has only `text`.
 
     data: what programs read, as JSON; empty unless the channel is of `WITH_DATA`.
+    unsubscribe: the URL by which a person switches it off; empty unless it is an e-mail that may be.
     """
 
     subject: str
@@ -58,6 +60,7 @@ class Rendered(NamedTuple):
     link: str = ""
     actions: Sequence[Action] = ()
     data: Mapping[str, Any] = _NO_DATA
+    unsubscribe: str = ""
 
 
 _LOAD = """
@@ -133,7 +136,9 @@ def _or_none(
     target: Claimed, channel: str, content: Content, recipient: Mapping[str, str]
 ) -> Rendered | None:
     try:
-        parts = _tracked(target, channel, content, rendered(content, channel, recipient))
+        url = _unsubscribe_url(target, channel, content)
+        parts = rendered(content, channel, recipient, unsubscribe=url)._replace(unsubscribe=url)
+        parts = _tracked(target, channel, content, parts)
         return parts._replace(data=_data(target, content, recipient)) if channel in WITH_DATA else parts
     except RenderingError:  # whose text may repeat what the payload or the person's row says: not for a log
         logger.warning("target not rendered", extra={"target_id": str(target.id)})
@@ -153,6 +158,19 @@ def _data(target: Claimed, content: Content, recipient: Mapping[str, str]) -> di
     return data | ({"related_object": content.related} if content.related else {})
 
 
+def _unsubscribe_url(target: Claimed, channel: str, content: Content) -> str:
+    """Where the person switches such e-mails off; empty for what they cannot, or if we could not be reached.
+
+    One click needs HTTPS (RFC 8058, section 3.1), except on a developer's machine; a header needs ASCII.
+    """
+    base = settings.PUBLIC_URL
+    if channel != "email" or content.critical or not base.isascii():
+        return ""
+    if not base.startswith("https://") and not (base and settings.DEBUG):
+        return ""
+    return unsubscribing.url(target.id, target.user_id, type=content.type, public_url=base)
+
+
 def _tracked(target: Claimed, channel: str, content: Content, parts: Rendered) -> Rendered:
     """With links and a pixel of ours, where the template asks for it and they could be reached."""
     if not parts.html or content.version is None or not content.version.track:
@@ -162,11 +180,16 @@ def _tracked(target: Claimed, channel: str, content: Content, parts: Rendered) -
     return parts._replace(html=tracking.rewrite(parts.html, target.id, public_url=settings.PUBLIC_URL))
 
 
-def rendered(content: Content, channel: str, recipient: Mapping[str, str]) -> Rendered:
-    """The texts for one recipient. Raises RenderingError."""
+def rendered(
+    content: Content, channel: str, recipient: Mapping[str, str], *, unsubscribe: str = ""
+) -> Rendered:
+    """The texts for one recipient. Raises RenderingError.
+
+    unsubscribe: what a template knows as `unsubscribe_url`, unless the payload has one of its own.
+    """
     if content.version is None:
         return _as_written(content, channel)
-    context = {**content.payload, "recipient": recipient}
+    context = {"unsubscribe_url": unsubscribe, **content.payload, "recipient": recipient}
     language = recipient.get("language", "")
     return Rendered(*messages.words(content.version, channel, language, context))
 

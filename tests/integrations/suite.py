@@ -108,6 +108,20 @@ class AdapterContract:
         assert sum(simulator.requests.values()) == (1 if self.requests_per_batch else len(messages))
 
     @pytest.mark.asyncio
+    async def test_an_email_can_be_unsubscribed_by_its_headers(self, simulator: Simulator) -> None:
+        """Each by its own URL; what has none has no such headers, nor has any other channel."""
+        adapter = self.build(simulator)
+        urls = [f"https://carillon.example.com/u/{number}{'x' * 200}.y-_" for number in (1, 2)]
+        messages = [self.message(number=n, unsubscribe_url=url) for n, url in enumerate([*urls, ""])]
+        assert all(isinstance(outcome, Accepted) for outcome in await send(adapter, messages))
+        await adapter.close()
+        got = {entry["attempt"]: entry.get("headers", {}) for entry in ledger_of(simulator)}
+        post = {"List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+        headers = [{"List-Unsubscribe": f"<{url}>", **post} for url in urls]
+        expected = [*headers, {}] if self.channel == "email" else [{}, {}, {}]
+        assert [got[str(message.attempt)] for message in messages] == expected
+
+    @pytest.mark.asyncio
     async def test_an_empty_batch_is_no_request(self, simulator: Simulator) -> None:
         adapter = self.build(simulator)
         assert await send(adapter, []) == []

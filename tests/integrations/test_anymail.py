@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from ipaddress import ip_address
@@ -494,6 +495,26 @@ class TestTheOthers:
         message = mail()
         body = await self.sent(service, message)
         assert where(body) == [f"{ATTEMPT}:{message.attempt}"]
+
+    @pytest.mark.parametrize(
+        ("service", "where"),
+        [
+            ("mailtrap", lambda body: body["headers"]),
+            ("mandrill", lambda body: body["message"]["headers"]),
+            ("postal", lambda body: body["headers"]),
+            ("scaleway", lambda body: {one["key"]: one["value"] for one in body["additional_headers"]}),
+            ("unisender_go", lambda body: body["message"]["headers"]),
+        ],
+    )
+    async def test_the_headers_to_unsubscribe(self, service: str, where: Any) -> None:
+        url = "https://carillon.example.com/u/x"
+        found = where(await self.sent(service, replace(mail(), unsubscribe_url=url)))
+        assert found["List-Unsubscribe"] == f"<{url}>"
+        assert found["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+
+    async def test_a_service_that_would_refuse_them_gets_none(self) -> None:
+        message = replace(mail(), unsubscribe_url="https://carillon.example.com/u/x")
+        assert "headers" not in await self.sent("mailersend", message)
 
     async def sent(self, service: str, message: Message) -> Any:
         async with listening() as server:

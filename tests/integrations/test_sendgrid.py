@@ -143,6 +143,21 @@ class TestSendGrid(AdapterContract):
         assert {entry["text"] for entry in ledger_of(simulator)} == {messages[0].text}
 
     @pytest.mark.asyncio
+    async def test_its_own_way_out_is_off_where_ours_is_in_the_headers(self, running: Running) -> None:
+        adapter = self.build(running.simulator)
+        url = "https://carillon.example.com/u/x"
+        messages = [self.message(number=n, unsubscribe_url=url if n < 2 else "") for n in range(4)]
+        assert all(isinstance(outcome, Accepted) for outcome in await send(adapter, messages))
+        await adapter.close()
+        ours, others = sorted((orjson.loads(seen.body) for seen in running.seen), key=len, reverse=True)
+        for body in (ours, others):
+            validate(body, SPEC, BODY_SCHEMA)
+        assert ours["tracking_settings"] == {"subscription_tracking": {"enable": False}}
+        assert [len(own["headers"]) for own in ours["personalizations"]] == [2, 2]
+        assert "tracking_settings" not in others and len(others["personalizations"]) == 2
+        assert not [own for own in others["personalizations"] if "headers" in own]
+
+    @pytest.mark.asyncio
     async def test_an_address_comes_once_in_a_request(self, running: Running) -> None:
         adapter = self.build(running.simulator)
         addresses = ["a@example.com", "b@example.com", "A@example.com", "a@example.com"]

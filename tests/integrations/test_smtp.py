@@ -359,3 +359,13 @@ class TestMail:
 
     def test_a_quoted_name_is_an_address(self) -> None:
         assert in_ascii('"a b"@example.com') == '"a b"@example.com'
+
+
+def test_the_headers_to_unsubscribe_are_a_line_each_however_long() -> None:
+    """Some clients do not put together a URL that was folded."""
+    url = f"https://carillon.example.com/u/{'x' * 400}"
+    message = Message(target=uuid4(), attempt=uuid4(), address="a@example.com", text="x", unsubscribe_url=url)
+    lines = compose(message, sender="c@example.com", to="a@example.com", id="<1@example.com>").split(b"\r\n")
+    assert f"List-Unsubscribe: <{url}>".encode() in lines
+    assert b"List-Unsubscribe-Post: List-Unsubscribe=One-Click" in lines
+    assert lines.index(b"") > lines.index(f"List-Unsubscribe: <{url}>".encode())  # in the head

@@ -23,6 +23,7 @@ from apps.integrations.contract import (
     TemporaryFailure,
     UnknownOutcome,
 )
+from apps.integrations.mail import list_headers
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -104,6 +105,8 @@ class AnymailAdapter(OneAtATime):
             mail.content_subtype = "html"
         elif message.html:
             mail.attach_alternative(message.html, "text/html")
+        if SERVICES[self._service].headers:
+            mail.extra_headers = list_headers(message)
         reference = {TARGET: str(message.target), ATTEMPT: str(message.attempt)}
         if SERVICES[self._service].metadata:
             mail.metadata = reference  # type: ignore[attr-defined]  # anymail's

@@ -17,12 +17,17 @@ class Service:
     needs: tuple[str, ...] = ()  # of the adapter's other options
     takes: tuple[str, ...] = ()
     metadata: bool = True  # it carries any; else our reference goes out as a tag
+    headers: bool = True  # it takes any, of every account
 
 
 # By the name of the library's module.
 SERVICES: dict[str, Service] = {
     "brevo": Service("https://api.brevo.com/v3/"),
-    "mailersend": Service("https://api.mailersend.com/v1/", api_key="api_token", metadata=False),
+    # Takes headers of its bigger plans only, and refuses the rest; it adds a List-Unsubscribe of its own:
+    # https://www.mailersend.com/help/how-to-add-a-custom-unsubscribe-header
+    "mailersend": Service(
+        "https://api.mailersend.com/v1/", api_key="api_token", metadata=False, headers=False
+    ),
     "mailgun": Service("https://api.mailgun.net/v3/", takes=("sender_domain",)),
     "mailjet": Service("https://api.mailjet.com/v3.1/", needs=("secret_key",)),
     "mailtrap": Service("https://send.api.mailtrap.io/api/", api_key="api_token"),

@@ -18,7 +18,7 @@ from aiohttp import web
 from apps.integrations.anymail import ATTEMPT, TARGET
 from apps.integrations.anymail.simulated_receipts import AnymailReporter
 from apps.integrations.simulator.answers import as_json
-from apps.integrations.simulator.ledger import Entry
+from apps.integrations.simulator.ledger import Entry, unsubscribing
 from apps.integrations.simulator.server import Dialect, Simulator
 
 ADDRESS = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+\.[^@\s<>,;]+")
@@ -59,9 +59,9 @@ class Service(Dialect):
             raise Invalid(self.invalid("body", ""))
         return entry
 
-    def made(self, id: str, reference: Mapping[str, str], **parts: str) -> Entry:
-        """An entry of this service."""
-        return {
+    def made(self, id: str, reference: Mapping[str, str], headers: Mapping[str, str], **parts: str) -> Entry:
+        """An entry of this service, of a mail with these headers."""
+        entry: Entry = {
             "channel": "email",
             "service": self.name,
             "id": id,
@@ -72,6 +72,7 @@ class Service(Dialect):
             "text": parts.get("text") or "",
             "html": parts.get("html") or "",
         }
+        return unsubscribing(entry, headers)
 
 
 class Brevo(Service):
@@ -86,6 +87,7 @@ class Brevo(Service):
         entry = self.made(
             f"<{uuid4().hex}@smtp-relay.mailin.fr>",
             orjson.loads(mail.get("headers", {}).get("X-Mailin-custom", "{}")),
+            mail.get("headers", {}),
             address=mail["to"][0]["email"],
             subject=mail["subject"],
             text=mail.get("textContent", ""),
@@ -116,6 +118,7 @@ class Mailgun(Service):
         entry = self.made(
             f"<{uuid4().hex}@{request.path.split('/')[2]}>",
             {name.removeprefix("v:"): value for name, value in form.items() if name.startswith("v:")},
+            {name.removeprefix("h:"): value for name, value in form.items() if name.startswith("h:")},
             address=form["to"],
             subject=form["subject"],
             text=form.get("text", ""),
@@ -152,6 +155,7 @@ class Mailjet(Service):
         entry = self.made(
             str(secrets.randbelow(10**18) + 10**18),
             orjson.loads(common.get("EventPayload", "{}")),
+            common.get("Headers", {}),
             address=own["To"][0]["Email"],
             subject=common["Subject"],
             text=common.get("TextPart", ""),
@@ -200,6 +204,7 @@ class Postmark(Service):
         entry = self.made(
             str(uuid4()),
             reference,
+            {header["Name"]: header["Value"] for header in mail.get("Headers", ())},
             address=mail["To"],
             subject=mail["Subject"],
             text=mail.get("TextBody", ""),
@@ -243,6 +248,7 @@ class Resend(Service):
         entry = self.made(
             str(uuid4()),
             orjson.loads(mail.get("headers", {}).get("X-Metadata", "{}")),
+            mail.get("headers", {}),
             address=mail["to"][0],
             subject=mail["subject"],
             text=mail.get("text", ""),
@@ -275,6 +281,7 @@ class SparkPost(Service):
         entry = self.made(
             str(secrets.randbelow(10**18) + 10**18),
             mail.get("metadata", {}),
+            content.get("headers", {}),
             address=mail["recipients"][0]["address"]["email"],
             subject=content["subject"],
             text=content.get("text", ""),

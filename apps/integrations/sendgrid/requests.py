@@ -7,20 +7,32 @@ import secrets
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sendgrid.helpers.mail import Mail
 
 from apps.integrations.contract import Message, Outcomes, PermanentFailure
+from apps.integrations.mail import list_headers
 from apps.integrations.sendgrid import ATTEMPT, TARGET
 
 # https://www.twilio.com/docs/sendgrid/api-reference/mail-send/limitations
 MOST_PERSONALIZATIONS = 1_000
 MOST_SUBSTITUTION_BYTES = 10_000  # per personalization
+# An account with subscription tracking would put its own in the place of our headers, and below the text:
+# https://www.twilio.com/docs/sendgrid/ui/sending-email/list-unsubscribe
+NO_OTHER_WAY_OUT = {"subscription_tracking": {"enable": False}}
 NAMED = re.compile(r"personalizations\.(\d+)\b")
 
-Content = tuple[str, str]  # text, html
+
+class Content(NamedTuple):
+    """What all messages of a request share."""
+
+    text: str
+    html: str
+    unsubscribed_by_us: bool  # they have our headers; else it is up to the account
+
+
 Item = tuple[Message, orjson.Fragment]  # a message and its personalization
 
 
@@ -73,9 +85,11 @@ class Planner:
 
     def body(self, request: Request) -> bytes:
         """The request as JSON."""
-        text, html = request.content
+        text, html, unsubscribed_by_us = request.content
         mail = Mail(self._sender, plain_text_content=text or None, html_content=html or None).get()
         mail["personalizations"] = [personalization for _, personalization in request.items]
+        if unsubscribed_by_us:
+            mail["tracking_settings"] = NO_OTHER_WAY_OUT
         return orjson.dumps(mail)
 
     def _personalize(self, message: Message) -> tuple[Content, orjson.Fragment]:
@@ -86,17 +100,20 @@ class Planner:
         text, html = message.text, message.html
         if not (message.subject and (text or html)):
             raise ValueError("a subject and a body are required")
-        content = (self.tags[0] if text else "", self.tags[1] if html else "")
-        pairs = zip(content, (text, html), strict=True)
+        headers = list_headers(message)
+        content = Content(self.tags[0] if text else "", self.tags[1] if html else "", bool(headers))
+        pairs = zip(content[:2], (text, html), strict=True)
         substitutions = orjson.dumps({tag: body for tag, body in pairs if tag})
         own: dict[str, Any] = {
             "to": [{"email": message.address}],
             "subject": message.subject,
             "custom_args": {TARGET: str(message.target), ATTEMPT: str(message.attempt)},
         }
+        if headers:
+            own["headers"] = headers
         # The vendor substitutes again within what it substituted: a body that holds our tag goes literally.
         if len(substitutions) > MOST_SUBSTITUTION_BYTES or self._tag in message.subject + text + html:
-            content = (text, html)
+            content = Content(text, html, bool(headers))
         else:
             own["substitutions"] = orjson.Fragment(substitutions)
         return content, orjson.Fragment(orjson.dumps(own))

@@ -14,7 +14,7 @@ from apps.integrations.sendgrid import ATTEMPT, TARGET
 from apps.integrations.sendgrid.simulated_receipts import SendGridReporter
 from apps.integrations.simulator.answers import as_json
 from apps.integrations.simulator.faults import magic
-from apps.integrations.simulator.ledger import Entry
+from apps.integrations.simulator.ledger import Entry, unsubscribing
 from apps.integrations.simulator.server import Dialect, Simulator
 
 PASSES = 4  # "You can have up to 4 nested substitutions"
@@ -86,7 +86,7 @@ def _entries(mail: dict[str, Any]) -> list[Entry]:
 def _entry(own: dict[str, Any], subject: str, text: str, html: str, message_id: str) -> Entry:
     tags = own.get("substitutions") or {}
     reference = own.get("custom_args") or {}
-    return {
+    entry: Entry = {
         "channel": "email",
         "id": message_id,
         "target": reference.get(TARGET, ""),
@@ -96,6 +96,7 @@ def _entry(own: dict[str, Any], subject: str, text: str, html: str, message_id: 
         "text": _substituted(text, tags),
         "html": _substituted(html, tags),
     }
+    return unsubscribing(entry, own.get("headers") or {})
 
 
 def _substituted(text: str, tags: dict[str, str]) -> str:

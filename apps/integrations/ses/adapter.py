@@ -19,7 +19,7 @@ from apps.integrations.contract import (
     TemporaryFailure,
     UnknownOutcome,
 )
-from apps.integrations.mail import in_ascii, recipient
+from apps.integrations.mail import in_ascii, list_headers, recipient
 from apps.integrations.ses import ATTEMPT, ATTEMPT_HEADER, TARGET, TARGET_HEADER
 from apps.integrations.ses.errors import SETUP, refused, without_answer
 from apps.integrations.ses.transport import Call, Transport
@@ -104,6 +104,7 @@ class SesAdapter(OneAtATime):
         bodies = {"Text": message.text, "Html": message.html}
         whole = {kind: _content(body) for kind, body in bodies.items() if body} or {"Text": _content("")}
         target, attempt = str(message.target), str(message.attempt)
+        headers = {TARGET_HEADER: target, ATTEMPT_HEADER: attempt, **list_headers(message)}
         return {
             "FromEmailAddress": self._sender,
             "Destination": {"ToAddresses": [address]},
@@ -111,10 +112,7 @@ class SesAdapter(OneAtATime):
                 "Simple": {
                     "Subject": _content(message.subject),
                     "Body": whole,
-                    "Headers": [
-                        {"Name": TARGET_HEADER, "Value": target},
-                        {"Name": ATTEMPT_HEADER, "Value": attempt},
-                    ],
+                    "Headers": [{"Name": name, "Value": value} for name, value in headers.items()],
                 }
             },
             "EmailTags": [{"Name": TARGET, "Value": target}, {"Name": ATTEMPT, "Value": attempt}],

@@ -14,7 +14,7 @@ from aiohttp import web
 from apps.integrations.ses import ATTEMPT, TARGET
 from apps.integrations.ses.simulated_receipts import PEM_PATH, SesReporter, certificate
 from apps.integrations.simulator.answers import as_json
-from apps.integrations.simulator.ledger import Entry
+from apps.integrations.simulator.ledger import Entry, unsubscribing
 from apps.integrations.simulator.server import Dialect, Simulator
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
@@ -23,6 +23,8 @@ AUTHORIZATION = re.compile(
     r"SignedHeaders=[a-z0-9;-]*\bx-amz-date\b[a-z0-9;-]*, Signature=[0-9a-f]{64}"
 )
 ADDRESS = re.compile(r"[^@\s\x7f-\uffff]+@[^@\s\x7f-\uffff]+")
+# https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_MessageHeader.html
+HEADER = re.compile(r"[ -~]{1,870}")
 TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
 LARGEST = 40 * 1024**2  # bytes: https://docs.aws.amazon.com/ses/latest/dg/quotas.html
 
@@ -79,10 +81,13 @@ def _entry(body: bytes) -> Entry:
         subject, parts = simple["Subject"]["Data"], simple["Body"]
         [address] = mail["Destination"]["ToAddresses"]
         tags = {tag["Name"]: tag["Value"] for tag in mail.get("EmailTags", ())}
+        headers = {header["Name"]: header["Value"] for header in simple.get("Headers", ())}
     except (ValueError, KeyError, TypeError) as error:
         raise Invalid("Malformed request") from error
     _check(mail, address, tags, parts)
-    return {
+    if not all(HEADER.fullmatch(value) for value in headers.values()):
+        raise Invalid("Header value is not printable ASCII of 870 characters at most.")
+    entry: Entry = {
         "channel": "email",
         "id": f"{uuid.uuid4().hex[:16]}-{uuid.uuid4()}-000000",
         "target": tags.get(TARGET, ""),
@@ -92,6 +97,7 @@ def _entry(body: bytes) -> Entry:
         "text": parts.get("Text", {}).get("Data", ""),
         "html": parts.get("Html", {}).get("Data", ""),
     }
+    return unsubscribing(entry, headers)
 
 
 def _check(mail: dict[str, Any], address: str, tags: dict[str, str], parts: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -29,7 +29,14 @@ class Entry(TypedDict):
     text: str
     html: str
     service: NotRequired[str]  # of a provider that is several
+    headers: NotRequired[dict[str, str]]  # of an e-mail that can be unsubscribed: those that say how
     key: NotRequired[str]  # by which a repetition is recognised, where the provider has such a thing
+
+
+def unsubscribing(entry: Entry, headers: Mapping[str, Any]) -> Entry:
+    """The entry with those of its mail's headers that say how to unsubscribe, if it has any."""
+    found = {name: str(value) for name, value in headers.items() if name.startswith("List-Unsubscribe")}
+    return {**entry, "headers": found} if found else entry
 
 
 class Ledger:

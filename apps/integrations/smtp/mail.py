@@ -15,6 +15,7 @@ from email.utils import format_datetime
 from uuid import uuid4
 
 from apps.integrations.contract import Message
+from apps.integrations.mail import list_headers
 
 LONGEST_LINE = 998  # octets: https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1
 LONGEST_SUBJECT = 78 - len("Subject: ")  # that needs no folding: the same section
@@ -30,7 +31,7 @@ def compose(message: Message, *, sender: str, to: str, id: str) -> bytes:
         f"From: {sender}\r\nTo: {to}\r\nSubject: {_unstructured(message.subject)}\r\n"
         f"Date: {format_datetime(datetime.now(UTC))}\r\nMessage-ID: {id}\r\nMIME-Version: 1.0\r\n"
         f"X-Carillon-Target: {message.target}\r\nX-Carillon-Attempt: {message.attempt}\r\n"
-    )
+    ) + "".join(f"{name}: {value}\r\n" for name, value in list_headers(message).items())
     return re.sub(rb"(?m)^\.", b"..", head.encode("ascii") + _content(message)) + b".\r\n"
 
 

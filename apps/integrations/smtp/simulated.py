@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from email.policy import default
 from typing import Any
 
-from apps.integrations.simulator.ledger import Entry
+from apps.integrations.simulator.ledger import Entry, unsubscribing
 from apps.integrations.simulator.server import Simulator
 
 PROVIDER = "smtp"
@@ -72,7 +72,7 @@ class _Handler:
 def _entry(envelope: Any) -> Entry:
     mail = message_from_bytes(envelope.content, policy=default)
     assert isinstance(mail, EmailMessage)
-    return {
+    entry: Entry = {
         "channel": "email",
         "id": str(mail["Message-ID"] or ""),
         "target": str(mail["X-Carillon-Target"] or ""),
@@ -82,6 +82,7 @@ def _entry(envelope: Any) -> Entry:
         "text": _part(mail, "plain"),
         "html": _part(mail, "html"),
     }
+    return unsubscribing(entry, dict(mail.items()))
 
 
 def _part(mail: EmailMessage, kind: str) -> str:
