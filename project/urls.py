@@ -1,6 +1,6 @@
 """Every route. The API's are under /api/, each authenticated unless a test lists it as open.
 
-Under /t/ are the links and pixels of tracked e-mails, which anybody may follow.
+Under /t/ are the links and pixels of tracked e-mails, under /u/ those to unsubscribe: open to anybody.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include("apps.delivery.urls")),
     re_path(r"^api/", pages.unknown_route),
     path("t/", include("apps.notifications.tracking_urls")),
+    path("u/", include("apps.preferences.unsubscribe_urls")),
 ]
 handler400, handler403 = pages.handler400, pages.handler403
 handler404, handler500 = pages.handler404, pages.handler500

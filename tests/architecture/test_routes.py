@@ -13,6 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 # The description, for whoever has an address and no key yet; and the receipts, which providers sign instead.
 RECEIPTS = "/api/receipts/a/"
 OPEN = {"/api/schema/", "/api/docs/", RECEIPTS}
+UNSUBSCRIBE = "/u/a/b"  # so is that of its link to unsubscribe
 TRACKING = {"/t/c/a/b", "/t/o/a.gif"}  # of e-mails: the token in the address is all that is needed
 _EXAMPLES = {"uuid": str(UUID(int=1)), "int": "1", "slug": "a", "str": "a", "path": "a/b"}
 _CONVERTER = re.compile(r"<(?:(\w+):)?\w+>")
@@ -48,11 +49,17 @@ def test_receipts_are_taken_of_configured_providers_by_post_only(method: str) ->
     assert response.status_code == (404 if method == "POST" else 405)
 
 
-def test_outside_of_the_api_and_the_admin_there_are_only_links_and_pixels() -> None:
+def test_outside_of_the_api_and_the_admin_there_are_only_links_and_pixels_of_mails() -> None:
     others = {
         path for path in routes(get_resolver().url_patterns) if not path.startswith(("/api/", "/admin/"))
     }
-    assert {path for path in others if "^" not in path} == TRACKING
+    assert {path for path in others if "^" not in path} == {*TRACKING, UNSUBSCRIBE}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_link_to_unsubscribe_that_is_not_signed_leads_nowhere(method: str) -> None:
+    response = Client(raise_request_exception=False).generic(method, UNSUBSCRIBE)
+    assert response.status_code == (404 if method in ("GET", "HEAD", "POST") else 405)
 
 
 @pytest.mark.parametrize("method", METHODS)
