@@ -237,6 +237,23 @@ class TestPage:
         assert 'setAttribute("sandbox", "")' in script
 
     @pytest.mark.asyncio
+    async def test_it_is_told_how_a_mail_is_unsubscribed_and_may_send_that(
+        self, client: aiohttp.ClientSession
+    ) -> None:
+        request = mail("a@example.com")
+        headers = {
+            "List-Unsubscribe": "<https://a.example/u/x>",
+            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        }
+        request["personalizations"][0]["headers"] = {**headers, "X-Other": "y"}
+        async with client.post("/v3/mail/send", json=request) as answer:
+            assert answer.status == 202
+        async with client.get("/messages") as answer:
+            assert (await answer.json())["messages"][0]["headers"] == headers
+        async with client.get("/") as answer:
+            assert "form-action http: https:;" in answer.headers["Content-Security-Policy"]
+
+    @pytest.mark.asyncio
     async def test_its_files_are_there(self, client: aiohttp.ClientSession) -> None:
         async with client.get("/") as answer:
             page = await answer.text()

@@ -28,6 +28,8 @@ function open(item, message) {
       facts.append(made("dt", name), made("dd", String(message[name])));
     }
   }
+  const way = /^<(https?:[^>]+)>$/.exec(message.headers?.["List-Unsubscribe"] ?? "");
+  if (way && message.headers["List-Unsubscribe-Post"]) item.querySelector("dl").after(unsubscribe(way[1], message.headers["List-Unsubscribe-Post"]));
   const bodies = item.querySelector(".bodies");
   if (message.html) {
     const frame = document.createElement("iframe");
@@ -39,6 +41,17 @@ function open(item, message) {
   if (message.text) {
     bodies.append(made("pre", message.text));
   }
+}
+
+// What a mail client does (RFC 8058); the answer is shown in a new tab.
+function unsubscribe(url, post) {
+  const form = document.createElement("form");
+  Object.assign(form, { method: "post", action: url, target: "_blank", rel: "noopener noreferrer", className: "unsubscribe" });
+  const [name, value] = post.split("=");
+  const field = document.createElement("input");
+  Object.assign(field, { type: "hidden", name, value });
+  form.append(field, made("button", "Unsubscribe"));
+  return form;
 }
 
 function made(tag, text) {
