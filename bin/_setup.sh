@@ -45,6 +45,11 @@ find_python() {
   fail "Python 3.11 or newer is needed; tried ${candidates[*]}. Install it, or set PYTHON to its path."
 }
 
+# Making it anew would empty the one it leads to, which may be another clone's.
+require_own_venv() {
+  [ ! -L "$venv" ] || fail "$venv is a link to another place: remove it, and this clone gets its own."
+}
+
 require_writable() {
   local path
   for path in "$root" "$venv"; do
@@ -67,6 +72,7 @@ install_packages() {
 }
 
 install() (
+  require_own_venv
   require_writable
   base="$python"
   venv_is_sound || base="$(find_python)"
