@@ -27,7 +27,7 @@ class NotificationTemplate(models.Model):
         max_length=35, default="en", help_text="For people in whose language there is no text."
     )
     current = models.ForeignKey(  # what new notifications get; null: nothing was published yet
-        "TemplateVersion", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+        "TemplateVersion", models.RESTRICT, null=True, blank=True, related_name="+", db_index=False
     )
     created_at = models.DateTimeField(db_default=Now())
 

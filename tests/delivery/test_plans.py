@@ -225,7 +225,7 @@ ACTS: dict[str, tuple[Callable[[], object], set[str]]] = {
     "cancel a notification": (
         cancelling_all,
         {"chunk_of_notification", "target_of_notification", TARGET, SUMMARY, "target_merged", INBOX_ITEM}
-        | {"dedupe_mark_of_notification", "notifications_dedupemark_pkey"},
+        | {"dedupe_mark_of_notification"},
     ),
     "cancel some of it": (cancelling_some, {TARGET, SUMMARY, "target_merged"}),
     "bury": (judging, {"claim_grace", CLAIM_ROW, TARGET}),

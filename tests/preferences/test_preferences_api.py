@@ -521,8 +521,9 @@ def test_the_statements_of_each(me: Api, person: User, count: int) -> None:
         patch(me, {"types": {"news": "off"}, "cap_per_hour": 1, "timezone": "Asia/Tokyo"})
     # Whose token it is; the person, all levels, choices, hours, types.
     assert len(reading) == 6
-    # The token, the lock; choices, hours, types, defaults, the time; hours, choices, zone; and as above.
-    assert len(writing) == 1 + 1 + 5 + 3 + 5
+    # The token, the lock; choices, hours, types, defaults, the time; hours, choices, zone; what waits for the
+    # person, under their lock; and as above.
+    assert len(writing) == 1 + 1 + 5 + 3 + 2 + 5
 
 
 # --- docs/preferences.md -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 from uuid import UUID
@@ -67,6 +68,7 @@ def test_an_altered_one_says_nothing(at: int) -> None:
         Signer(sep=".").sign(token().rpartition(".")[0]),
         token() + "/",
     ],
+    ids=itertools.count(),  # they are other texts each time
 )
 def test_what_is_none_says_nothing(other: str) -> None:
     assert unsubscribing.read(other) is None
