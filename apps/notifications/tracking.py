@@ -7,15 +7,14 @@ So nothing is kept per link, and nobody can make ours lead anywhere that was not
 from __future__ import annotations
 
 import binascii
-import html as entities
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator
-from html.entities import html5
 from typing import NamedTuple
 from uuid import UUID
 
 from django.core.signing import BadSignature, Signer
+
+from apps.content import markup
 
 MAX_URL = 2_000  # characters; a longer one stays as it is: ours would be longer yet
 _OPEN, _CLICK = "open", "click"  # what a token of one kind says is nothing in the place of the other
@@ -35,7 +34,7 @@ def rewrite(html: str, target: UUID, *, public_url: str) -> str:
     we are reached by, without a slash at its end.
     """
     pieces, at, body_end = [], 0, len(html)
-    for tag in _tags(html):
+    for tag in markup.tags(html):
         if tag["name"].lower() in ("a", "area"):
             pieces += [html[at : tag.start()], _led_by_us(tag, target, public_url)]
             at = tag.end()
@@ -49,47 +48,11 @@ def rewrite(html: str, target: UUID, *, public_url: str) -> str:
 
 # --- Where the links are -----------------------------------------------------------------------------------
 
-# The tokens of HTML (section 13.2.5), each from what it begins with to its end or the text's: so every text
-# is read once, whatever in it is not closed. Python's own parser takes minutes for some.
-_SPACE = r"[ \t\n\f\r]"
-_NAME = r"[^ \t\n\f\r/>][^ \t\n\f\r/>=]*"
-_VALUE = r"""(?:"[^"]*"?|'[^']*'?|[^ \t\n\f\r>"'][^ \t\n\f\r>]*)"""
-_TOKEN = re.compile(
-    rf"""
-    <!--(?:-?>|.*?(?:--!?>|\Z))
-    |<(?:[!?]|/(?![a-zA-Z]))[^>]*>?
-    |<(?P<name>/?[a-zA-Z][^ \t\n\f\r/>]*)
-     (?P<attributes>(?:[ \t\n\f\r/]+|{_NAME}(?:{_SPACE}*={_SPACE}*{_VALUE}?)?)*)
-     (?P<end>>|\Z)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_ATTRIBUTE = re.compile(rf"[ \t\n\f\r/]*(?P<name>{_NAME})(?:{_SPACE}*={_SPACE}*(?P<value>{_VALUE})?)?")
-# What is in these is text, whatever it looks like.
-_TEXT_ENDS = {
-    name: re.compile(rf"</{name}(?=[ \t\n\f\r/>])", re.IGNORECASE)
-    for name in ("script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes")
-}
-
-
-def _tags(html: str) -> Iterator[re.Match[str]]:
-    """The tags, start and end, each as a match with the groups `name` and `attributes`."""
-    at = 0
-    while token := _TOKEN.search(html, at):
-        at = token.end()
-        if token["end"]:
-            yield token
-            if ends := _TEXT_ENDS.get(token["name"].lower()):
-                end = ends.search(html, at)
-                at = end.start() if end else len(html)
-
 
 def _led_by_us(tag: re.Match[str], target: UUID, public_url: str) -> str:
     """The tag of a link. Of an attribute that is there twice the first counts, as in browsers."""
-    text, start, end = tag.string, *tag.span("attributes")
-    attributes: dict[str, re.Match[str]] = {}
-    for found in _ATTRIBUTE.finditer(text, start, end):
-        attributes.setdefault(found["name"].lower(), found)
+    text = tag.string
+    attributes = markup.attributes(tag)
     href, marked = attributes.get("href"), attributes.get("data-no-track")
     if marked:
         return text[tag.start() : marked.start()] + text[marked.end() : tag.end()]
@@ -102,19 +65,8 @@ def _led_by_us(tag: re.Match[str], target: UUID, public_url: str) -> str:
 
 def _url(value: str) -> str:
     """Where this value of an href leads, as browsers read it; empty if that is none of our business."""
-    text = value[1:-1] if value[:1] in ('"', "'") else value
-    url = re.sub(r"[\t\n\r]", "", _REFERENCE.sub(_character, text)).strip("\0\f ")
+    url = markup.address_of(value)
     return url if re.match("https?://.", url, re.IGNORECASE) and len(url) <= MAX_URL else ""
-
-
-# A name without its semicolon is none before a "=" (HTML, section 13.2.5.73): `&copy=1` is a parameter.
-_REFERENCE = re.compile(r"&(?:#[0-9]++;?|#[xX][0-9a-fA-F]++;?|([a-zA-Z][a-zA-Z0-9]*+)(?:;|(?!=)))")
-
-
-def _character(match: re.Match[str]) -> str:
-    """What a character reference stands for; what is none stands for itself."""
-    text = match[0]
-    return entities.unescape(text) if match[1] is None or text[1:] in html5 else text
 
 
 # --- What they say -----------------------------------------------------------------------------------------
