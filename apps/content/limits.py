@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -76,7 +76,7 @@ class _Context(RenderContext):
 class _Template(BoundTemplate):
     context_class = _Context
 
-    def render(self, data: dict[str, Any]) -> str:
+    def render(self, data: Mapping[str, Any]) -> str:
         """As the library's, without the layers of globals that no template of ours has."""
         buffer = self._get_buffer()
         self.render_with_context(_Context(self, globals=data), buffer)

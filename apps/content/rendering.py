@@ -9,6 +9,7 @@ what ran into a limit is not tried again with the same data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -72,7 +73,7 @@ def _pieces(source: str, html: bool) -> Pieces | None:
 _too_costly: dict[tuple[str, bool, int], str] = {}
 
 
-def render(source: str, context: dict[str, Any], *, html: bool = False) -> str:
+def render(source: str, context: Mapping[str, Any], *, html: bool = False) -> str:
     """The source with the context filled in; a name the context lacks is empty. Raises RenderingError."""
     if "{" not in source:
         return source
@@ -94,14 +95,14 @@ def render(source: str, context: dict[str, Any], *, html: bool = False) -> str:
     return text.replace("\0", "") if "\0" in text else text  # which Postgres does not take
 
 
-def _rendered(template: BoundTemplate, context: dict[str, Any]) -> str:
+def _rendered(template: BoundTemplate, context: Mapping[str, Any]) -> str:
     try:
         return template.render(context)
     except OutOfTime:  # once more: it may have been the machine's fault
         return template.render(context)
 
 
-def _key(source: str, context: dict[str, Any], html: bool) -> tuple[str, bool, int]:
+def _key(source: str, context: Mapping[str, Any], html: bool) -> tuple[str, bool, int]:
     """The same for all recipients of a notification: they share its payload."""
     payload = {name: value for name, value in context.items() if name not in PERSONAL}
     try:
