@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.postgres.fields import ArrayField
-from django.db import models
+from django.db import IntegrityError, models
 
 from apps.users.models import Organization, User
 from project.clock import Now
@@ -43,6 +45,10 @@ class NotificationTemplate(models.Model):
         return self.slug
 
 
+class PublishedVersion(IntegrityError):
+    """A version was to be changed that notifications may refer to."""
+
+
 class TemplateVersion(models.Model):
     """One wording of a template. A draft until it is published; after that it never changes.
 
@@ -79,6 +85,13 @@ class TemplateVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.template_id} v{self.number}"
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """Raises PublishedVersion, as a trigger of the database does for what comes by another way."""
+        kept = TemplateVersion.objects.filter(pk=self.pk, published_at__isnull=False)
+        if not self._state.adding and kept.exists():
+            raise PublishedVersion(f"version {self.number} is published: it never changes")
+        super().save(*args, **options)
 
 
 class TemplateUse(models.Model):
