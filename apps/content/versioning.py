@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import orjson
 from django.db import transaction
 
-from apps.content import checking, versions
+from apps.content import checking
 from apps.content.messages import Words, words
 from apps.content.models import NotificationTemplate, TemplateVersion
 from apps.content.payloads import Fault
 from apps.content.rendering import RenderingError
+from apps.content.versions import Version
 from apps.users import normalise
 from apps.users.models import User
 from project.clock import Now
@@ -213,11 +214,23 @@ def _json(value: object) -> str:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode()
 
 
+def as_version(row: TemplateVersion) -> Version:
+    """A row, which may be a draft, as delivery has versions."""
+    return Version(
+        id=row.pk,
+        content=row.content,
+        default_language=row.template.default_language,
+        defaults=row.defaults,
+        schema=row.schema,
+        track=row.track,
+    )
+
+
 def preview(
     version: TemplateVersion, payload: Mapping[str, Any], recipient: Mapping[str, str]
 ) -> dict[str, dict[str, Words | str]]:
     """Its words by channel and language, as delivery renders them, or why they cannot be rendered."""
-    shown = versions.of(version)
+    shown = as_version(version)
     context = {**payload, "recipient": recipient}
     return {
         channel: {language: _words(shown, channel, language, context) for language in languages}
@@ -225,7 +238,7 @@ def preview(
     }
 
 
-def _words(version: versions.Version, channel: str, language: str, context: dict[str, Any]) -> Words | str:
+def _words(version: Version, channel: str, language: str, context: dict[str, Any]) -> Words | str:
     try:
         return words(version, channel, language, context)
     except RenderingError as error:

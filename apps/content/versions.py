@@ -9,7 +9,6 @@ from typing import Any
 
 import orjson
 
-from apps.content.models import TemplateVersion
 from project import db
 
 _CACHED = 500  # versions a process remembers
@@ -30,18 +29,6 @@ class Version:
     def channels(self) -> Collection[str]:
         """The channels it has content for."""
         return self.content.keys()
-
-
-def of(row: TemplateVersion) -> Version:
-    """The same of a row, which may be a draft."""
-    return Version(
-        id=row.pk,
-        content=row.content,
-        default_language=row.template.default_language,
-        defaults=row.defaults,
-        schema=row.schema,
-        track=row.track,
-    )
 
 
 _LOAD = """

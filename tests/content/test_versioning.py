@@ -201,7 +201,7 @@ def test_a_preview_of_everything(template: NotificationTemplate) -> None:
 
 def test_delivery_gets_what_was_published(template: NotificationTemplate) -> None:
     version = published(template, "one")
-    assert versions.load([version.pk])[version.pk] == versions.of(version)
+    assert versions.load([version.pk])[version.pk] == versioning.as_version(version)
     with capture() as statements:
         assert versions.load([version.pk])[version.pk].content == {"sms": {"en": {"body": "one"}}}
     assert statements == []
