@@ -19,7 +19,7 @@ from apps.delivery.providers import policy_of
 from apps.delivery.retry import Decision, Standing, after_unknown
 from apps.delivery.settling import Ended, settle
 from apps.integrations.contract import UnknownOutcome
-from apps.notifications import caps, dedupe, holds, idempotency, schedules, transitions
+from apps.notifications import caps, dedupe, holds, idempotency, schedules, transitions, usage
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Claimed
 from apps.preferences import suppression
@@ -48,6 +48,7 @@ def sweep() -> None:
         (suppression.forget_over, _AT_ONCE, _ROWS_A_SWEEP),
         (dedupe.forget_over, _AT_ONCE, _ROWS_A_SWEEP),
         (caps.forget_old, _AT_ONCE, _ROWS_A_SWEEP),
+        (usage.count_uses, _AT_ONCE, _ROWS_A_SWEEP),
     ):
         try:
             _until_nothing_left(step, at_once, most)

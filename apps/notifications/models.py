@@ -234,6 +234,15 @@ class CapUse(models.Model):
         return f"{self.user_id} {self.channel} {self.type}"
 
 
+class UseCursor(models.Model):
+    """The one row that says how far the uses of template versions are counted."""
+
+    last = models.UUIDField()  # notifications up to this id
+
+    def __str__(self) -> str:
+        return str(self.last)
+
+
 class DeadLetter(models.Model):
     """A target nobody will retry without a person. Thin: the target tells the rest."""
 

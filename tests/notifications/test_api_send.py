@@ -225,7 +225,8 @@ def test_all_channels_of_a_template_are_those_it_has_content_for(api: Api) -> No
     template(email=["order"], sms=[])
     answer = accepted(send(api, template="order-shipped", payload={"order": 1}, targets=[person.pk]))
     assert [channel for _, channel, *_ in targets_of(answer)] == ["email", "sms"]
-    assert Notification.objects.get().template_version == TemplateVersion.objects.get().pk
+    version = TemplateVersion.objects.get(template__slug="order-shipped")
+    assert Notification.objects.get().template_version == version.pk
 
 
 # --- When, and how urgently ------------------------------------------------------------------------------
