@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
+import orjson
 from django.conf import settings
 
 from apps.delivery import claims
 from apps.notifications import contents, inbox, transitions
+from apps.notifications.contents import Rendered
 from apps.notifications.due import Due
+from apps.notifications.inbox import Entry
 from apps.notifications.statuses import Reason, Status
 from apps.notifications.transitions import Claimed
 from project import db, queues
@@ -31,13 +32,26 @@ def deliver(lane: str) -> int:
 def _deliver(targets: list[Claimed]) -> dict[int, int]:
     ended = [(target.id, end) for target in targets if (end := claims.moot(target))]
     results = [(id, status, reason.value) for id, (status, reason) in ended]
-    items: list[tuple[UUID, int, UUID, str, str]] = []
+    items: list[Entry] = []
     for target, parts in contents.for_targets([t for t in targets if not t.moot], "in_app"):
         if parts is None:
             results.append((target.id, Status.DEAD, Reason.RENDERING.value))
             continue
         results.append((target.id, Status.DELIVERED, ""))
-        items.append((target.id, target.user_id, target.notification_id, parts.subject, parts.text))
+        items.append(_entry(target, parts))
     heads = inbox.add(items) if items else {}
     transitions.deliver_in_app(results)  # after the inbox: summaries are locked last
     return heads
+
+
+def _entry(target: Claimed, parts: Rendered) -> Entry:
+    actions = orjson.dumps([one._asdict() for one in parts.actions]).decode() if parts.actions else None
+    return Entry(
+        target.id,
+        target.user_id,
+        target.notification_id,
+        parts.subject,
+        parts.text,
+        parts.link,
+        actions,
+    )

@@ -137,17 +137,20 @@ def _or_none(
 ) -> Rendered | None:
     try:
         url = _unsubscribe_url(target, channel, content)
-        parts = rendered(content, channel, recipient, unsubscribe=url)._replace(unsubscribe=url)
-        parts = _tracked(target, channel, content, parts)
-        return parts._replace(data=_data(target, content, recipient)) if channel in WITH_DATA else parts
+        parts = _tracked(target, channel, content, rendered(content, channel, recipient, unsubscribe=url))
     except RenderingError:  # whose text may repeat what the payload or the person's row says: not for a log
-        logger.warning("target not rendered", extra={"target_id": str(target.id)})
+        ids_of = {"target_id": str(target.id), "notification_id": str(target.notification_id)}
+        logger.error("target not rendered: it is a dead letter", extra=ids_of)
         return None
+    if url:
+        parts = parts._replace(unsubscribe=url)
+    return parts._replace(data=_data(target, content, recipient, parts)) if channel in WITH_DATA else parts
 
 
-def _data(target: Claimed, content: Content, recipient: Mapping[str, str]) -> dict[str, Any]:
-    """The notification as a program wants it. `recipient` is null for a person without an external_id."""
-    data = {
+def _data(target: Claimed, content: Content, recipient: Mapping[str, str], parts: Rendered) -> dict[str, Any]:
+    """The notification as a program wants it. `recipient` is null for a person without an external_id; `link`
+    and `actions` are there if the template has them."""
+    data: dict[str, Any] = {
         "type": "notification",
         "notification_id": str(target.notification_id),
         "target_id": str(target.id),
@@ -155,7 +158,13 @@ def _data(target: Claimed, content: Content, recipient: Mapping[str, str]) -> di
         "recipient": recipient.get("external_id") or None,
         "payload": content.payload,
     }
-    return data | ({"related_object": content.related} if content.related else {})
+    if content.related:
+        data["related_object"] = content.related
+    if parts.link:
+        data["link"] = parts.link
+    if parts.actions:
+        data["actions"] = [action._asdict() for action in parts.actions]
+    return data
 
 
 def _unsubscribe_url(target: Claimed, channel: str, content: Content) -> str:

@@ -20,16 +20,18 @@ INBOX_GROUP = "inbox"  # every socket server listens; the hint names who has new
 # The numbers are given out under the lock of the person's state row, taken in the order of user ids.
 _ADD = """
 WITH given AS MATERIALIZED (
-    SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::uuid[], %b::text[], %b::text[])
-      AS g(target_id, user_id, notification_id, title, body)
+    SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::uuid[], %b::text[], %b::text[], %b::text[],
+                         %b::jsonb[])
+      AS g(target_id, user_id, notification_id, title, body, link, actions)
 ), heads AS (
     INSERT INTO notifications_inboxstate AS s (user_id, head)
     SELECT user_id, count(*) FROM given GROUP BY user_id ORDER BY user_id
     ON CONFLICT (user_id) DO UPDATE SET head = s.head + excluded.head
     RETURNING user_id, head
 ), added AS (
-    INSERT INTO notifications_inboxitem (target_id, user_id, notification_id, title, body, sequence)
-    SELECT g.target_id, g.user_id, g.notification_id, g.title, g.body,
+    INSERT INTO notifications_inboxitem
+        (target_id, user_id, notification_id, title, body, link, actions, sequence)
+    SELECT g.target_id, g.user_id, g.notification_id, g.title, g.body, g.link, g.actions,
            heads.head + 1 - row_number() OVER (PARTITION BY g.user_id ORDER BY g.target_id DESC)
     FROM given g JOIN heads USING (user_id)
 )
@@ -37,8 +39,20 @@ SELECT user_id, head FROM heads
 """
 
 
-def add(items: Sequence[tuple[UUID, int, UUID, str, str]]) -> dict[int, int]:
-    """Put (target, user, notification, title, body) into the inboxes; the new head per user."""
+class Entry(NamedTuple):
+    """What goes into an inbox. actions: JSON, a list of {"id", "label", "link"}; None: none."""
+
+    target: UUID
+    user_id: int
+    notification_id: UUID
+    title: str
+    body: str
+    link: str = ""
+    actions: str | None = None
+
+
+def add(items: Sequence[Entry]) -> dict[int, int]:
+    """Put these into the inboxes, in the caller's transaction; the new head per user."""
     columns = [list(column) for column in zip(*items, strict=True)]
     return dict(db.rows(_ADD, columns))
 

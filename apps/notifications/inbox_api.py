@@ -26,11 +26,21 @@ _COLUMNS = {  # in the answer: of the row
     "notification_id": "notification_id",
     "title": "title",
     "body": "body",
+    "link": "link",
+    "actions": "actions",
     "created_at": "created_at",
     "seen_at": "target__seen_at",
     "read_at": "target__read_at",
 }
 _WRONG_SINCE = field_error("since", "invalid", "The last sequence you have, 0 for all.")
+
+
+class InboxAction(BaseModel):
+    """A button of an item."""
+
+    id: str
+    label: str
+    link: str
 
 
 class InboxItemOutput(BaseModel):
@@ -41,6 +51,8 @@ class InboxItemOutput(BaseModel):
     notification_id: UUID
     title: str
     body: str
+    link: str = Field(description="Where it leads: an address, or a path of yours; empty: nowhere.")
+    actions: list[InboxAction] = Field(description="Its buttons.")
     created_at: datetime
     seen_at: datetime | None
     read_at: datetime | None
@@ -74,7 +86,8 @@ class InboxView(APIView):
 
 
 def _represent(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[column] for name, column in _COLUMNS.items()}
+    found = {name: row[column] for name, column in _COLUMNS.items()}
+    return found | {"actions": found["actions"] or []}
 
 
 def _is_sequence(text: str) -> bool:

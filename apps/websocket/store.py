@@ -24,7 +24,7 @@ _ITEMS = f"""
 SELECT place.number, item.*
 FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY AS place(user_id, last, number)
 CROSS JOIN LATERAL (
-    SELECT i.sequence, i.target_id, i.notification_id, i.title, i.body, i.created_at
+    SELECT i.sequence, i.target_id, i.notification_id, i.title, i.body, i.link, i.actions::text, i.created_at
     FROM notifications_inboxitem i
     WHERE i.user_id = place.user_id AND i.sequence > place.last
     ORDER BY i.sequence
@@ -42,10 +42,13 @@ class Item(NamedTuple):
     notification_id: UUID
     title: str
     body: str
+    link: str
+    actions: str | None  # JSON
     created_at: datetime
 
     def frame(self) -> str:
-        return orjson.dumps({"type": "notification", **self._asdict()}, option=orjson.OPT_UTC_Z).decode()
+        frame = {"type": "notification", **self._asdict(), "actions": orjson.Fragment(self.actions or "[]")}
+        return orjson.dumps(frame, option=orjson.OPT_UTC_Z).decode()
 
 
 def heads_of(user_ids: Sequence[int]) -> dict[int, int]:

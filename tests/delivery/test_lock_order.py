@@ -132,7 +132,7 @@ def test_inbox_states_are_locked_in_the_order_of_their_people() -> None:
         InboxState.objects.create(user_id=user, head=0)
     note = rows.notification().pk
     items = [
-        (id, user, note, "t", "b")
+        inbox.Entry(id, user, note, "t", "b")
         for user, id in zip((2, 1), rows.targets(rows.notification(), count=2), strict=True)
     ]
     assert free_while_waiting(lambda: inbox.add(items), STATE, 1, 2)

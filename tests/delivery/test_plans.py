@@ -166,7 +166,7 @@ def cancelling_all() -> None:
         rows.targets(note, status)
     rows.targets(note, Status.SKIPPED, reason="merged", merged_into=ids.target_id())
     (there,) = rows.targets(note, Status.DELIVERED, channel="in_app")
-    inbox.add([(there, 1, note.pk, "Title", "Body")])
+    inbox.add([inbox.Entry(there, 1, note.pk, "Title", "Body")])
     cancelling.cancel(note.pk)
 
 

@@ -165,7 +165,7 @@ def test_search_by_a_recipients_external_id(browser: Client) -> None:
     sent, read = rows.notification(), rows.notification()
     rows.targets(sent, user_id=ada.pk)
     rows.targets(rows.notification(), user_id=ada.pk + 1)
-    inbox.add([(ids.target_id(), ada.pk, read.pk, "t", "b")])
+    inbox.add([inbox.Entry(ids.target_id(), ada.pk, read.pk, "t", "b")])
     assert set(listed(browser.get(NOTIFICATIONS, {"q": "ada"}))) == {sent.pk, read.pk}
     assert listed(browser.get(NOTIFICATIONS, {"q": "nobody"})) == []
 

@@ -40,7 +40,7 @@ def fill(user: User, count: int, **fields: object) -> list[NotificationTarget]:
         for target in sorted(ids.target_id() for _ in range(count))
     ]  # fmt: skip
     NotificationTarget.objects.bulk_create(targets)
-    inbox.add([(target.pk, user.pk, notification.pk, "Title", "Body") for target in targets])
+    inbox.add([inbox.Entry(target.pk, user.pk, notification.pk, "Title", "Body") for target in targets])
     return targets
 
 

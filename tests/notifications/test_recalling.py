@@ -37,7 +37,7 @@ def delivered(note: Notification, user: int, count: int = 1) -> list[UUID]:
     made = rows.targets(
         note, Status.DELIVERED, count, channel="in_app", lane="in_app.normal", user_id=user, address=str(user)
     )
-    inbox.add([(id, user, note.pk, "Title", "Body") for id in made])
+    inbox.add([inbox.Entry(id, user, note.pk, "Title", "Body") for id in made])
     return made
 
 

@@ -32,7 +32,7 @@ def deliver(user: User, count: int = 1, *, body: str = "Hello") -> list[UUID]:
     """Commit items into the inbox, without a hint. The targets' ids."""
     targets = [ids.target_id() for _ in range(count)]
     notification = ids.uuid7()
-    inbox.add([(target, user.pk, notification, "Title", body) for target in sorted(targets)])
+    inbox.add([inbox.Entry(target, user.pk, notification, "Title", body) for target in sorted(targets)])
     return sorted(targets)
 
 

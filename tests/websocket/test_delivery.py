@@ -27,7 +27,17 @@ async def test_a_hint_brings_the_item():
     (target,) = await deliver(user)
     await hint({user.pk: 1})
     frame = await client.frame()
-    assert frame.keys() == {"type", "sequence", "id", "notification_id", "title", "body", "created_at"}
+    assert frame.keys() == {
+        "type",
+        "sequence",
+        "id",
+        "notification_id",
+        "title",
+        "body",
+        "link",
+        "actions",
+        "created_at",
+    }
     assert (frame["type"], frame["sequence"], frame["id"]) == ("notification", 1, str(target))
     assert frame["created_at"].endswith("Z")
     await client.leave()
