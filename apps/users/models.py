@@ -146,6 +146,7 @@ class Scope(models.TextChoices):
     USERS = "users:write", "create and change users"
     TOKENS = "tokens:write", "mint tokens for users"
     SUPPRESSIONS = "suppressions:write", "suppress addresses, and lift that"
+    TEMPLATES = "templates:write", "write types and templates, publish and test them"
     KEEP_LANE = "lane:keep", "more than 1,000 targets stay in the lane of their priority"
 
 
