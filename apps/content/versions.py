@@ -32,7 +32,7 @@ class Version:
 
 
 _LOAD = """
-SELECT v.id, v.content, t.default_language, v.defaults, v.schema, v.track
+SELECT v.id, v.content, t.default_language, v.defaults, v.schema, v.track, v.published_at IS NOT NULL
 FROM content_templateversion v JOIN content_template t ON t.id = v.template_id
 WHERE v.id = ANY(%b::bigint[])
 """
@@ -40,12 +40,13 @@ _cache: OrderedDict[int, Version] = OrderedDict()
 
 
 def load(ids: Collection[int]) -> dict[int, Version]:
-    """These versions, in one statement for those not remembered."""
+    """Those of these versions that there are, in one statement for those not remembered. A draft, of which a
+    test is sent, may still change and is never remembered."""
     found = {id: _cache[id] for id in ids if id in _cache}
     missing = [id for id in ids if id not in found]
     if missing:
-        for id, content, language, defaults, schema, track in db.rows(_LOAD, [missing]):
-            found[id] = _cache[id] = Version(
+        for id, content, language, defaults, schema, track, is_published in db.rows(_LOAD, [missing]):
+            found[id] = Version(
                 id=id,
                 content=orjson.loads(content),
                 default_language=language,
@@ -53,6 +54,8 @@ def load(ids: Collection[int]) -> dict[int, Version]:
                 schema=orjson.loads(schema),
                 track=track,
             )
+            if is_published:
+                _cache[id] = found[id]
         while len(_cache) > _CACHED:
             _cache.popitem(last=False)
     return found

@@ -45,6 +45,8 @@ class Content:
 
 WITH_DATA = places.CHANNELS  # what programs receive, who want more than words
 _NO_DATA: Mapping[str, Any] = MappingProxyType({})
+# A draft that was discarded before its test left: it has no words, and renders for nobody.
+_GONE = Version(id=0, content=_NO_DATA, defaults=_NO_DATA, schema=_NO_DATA)
 
 
 class Rendered(NamedTuple):
@@ -83,7 +85,7 @@ def load(ids: Collection[UUID]) -> dict[UUID, Content]:
                 id,
                 title,
                 body,
-                known[version] if version is not None else _pinned(pinned),
+                known.get(version, _GONE) if version is not None else _pinned(pinned),
                 orjson.loads(payload),
                 {"type": about_type, "id": about} if about else None,
                 type,
