@@ -153,7 +153,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": True},
     "COMPONENT_SPLIT_REQUEST": True,
     # A type that several fields have would otherwise be called after one of them.
-    "ENUM_NAME_OVERRIDES": {"Day": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]},
+    "ENUM_NAME_OVERRIDES": {
+        "ChannelEnum": "project.queues.CHANNELS",
+        "Day": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"],
+    },
 }
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 1_000_000)  # of one POST; bulk POSTs may have ten times that
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * MAX_BODY_BYTES
