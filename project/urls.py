@@ -17,6 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/", include("apps.preferences.urls")),  # has one below a user, whose own route takes any path
     path("api/", include("apps.users.urls")),
+    path("api/", include("apps.content.urls")),
     path("api/", include("apps.notifications.urls")),
     path("api/", include("apps.delivery.urls")),
     re_path(r"^api/", pages.unknown_route),
