@@ -80,7 +80,7 @@ class NotificationsView(APIView):
             (accepted,) = intake.accept([resolved], now)
             return representations.accepted(accepted), accepted.lanes
 
-        return _once_and_ring(request, caller, accept)
+        return once_and_ring(request, caller, accept)
 
     @extend_schema(
         operation_id="notifications_list",
@@ -105,7 +105,7 @@ class NotificationsView(APIView):
         return Response(page.body(lambda row: representations.notification(row, summaries[row.id])))
 
 
-def _once_and_ring(
+def once_and_ring(
     request: Request, caller: Caller, accept: Callable[[datetime], tuple[dict[str, Any], set[str]]]
 ) -> Response:
     """Accept once per key, and ring after COMMIT: `accept` returns the answer and the lanes with work."""
@@ -204,7 +204,7 @@ class BulkView(APIView):
         """
         caller = caller_of(request)
         readings = _read_all(body_of(BulkInput, request).notifications)
-        return _once_and_ring(request, caller, lambda now: accept_all(caller, readings, now))
+        return once_and_ring(request, caller, lambda now: accept_all(caller, readings, now))
 
 
 def _read_all(rows: list[Any]) -> list[Reading]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.notifications import api
+from apps.notifications import api, template_api
 from apps.notifications.cancelling_api import CancelView
 from apps.notifications.inbox_api import InboxView
 from apps.notifications.schedules_api import RunsView, SchedulesView, ScheduleView
@@ -20,5 +20,7 @@ urlpatterns = [
     path("schedules/", SchedulesView.as_view()),
     path("schedules/<uuid:id>/", ScheduleView.as_view()),
     path("schedules/<uuid:id>/runs/", RunsView.as_view()),
+    path("templates/<slug:slug>/impact/", template_api.ImpactView.as_view()),
+    path("templates/<slug:slug>/test/", template_api.TestView.as_view()),
     path("inbox/", InboxView.as_view()),
 ]

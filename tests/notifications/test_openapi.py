@@ -91,7 +91,7 @@ def test_every_creating_post_takes_an_idempotency_key(described: dict[str, Any])
         for parameter in operation.get("parameters", ())
         if method == "post" and (parameter["name"], parameter["in"]) == ("Idempotency-Key", "header")
     }
-    assert takes.keys() == {SEND, BULK, SCHEDULES}
+    assert takes.keys() == {SEND, BULK, SCHEDULES, "/api/templates/{slug}/test/"}
     assert all(parameter["description"] and "required" not in parameter for parameter in takes.values())
 
 
