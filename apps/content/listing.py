@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from apps.content.models import NotificationTemplate, NotificationType, TemplateVersion
@@ -78,7 +79,7 @@ def version_of(template: NotificationTemplate, which: int | str) -> TemplateVers
 def delete_unpublished(template: NotificationTemplate) -> bool:
     """Delete the template with its draft, unless some version was ever published: what was accepted with
     that may still be waiting, and says what it says for as long as it is kept."""
-    with db.one_transaction():
+    with transaction.atomic():  # also in the admin's own
         locked = NotificationTemplate.objects.select_for_update().filter(pk=template.pk)
         if not locked.exists() or template.versions.filter(published_at__isnull=False).exists():
             return False

@@ -67,7 +67,8 @@ def impact(version: TemplateVersion, *, organization_id: int, last: int) -> Impa
     first recipient. Writes nothing; begins no other notification after `SECONDS`."""
     wanted = as_version(version)
     deadline = time.monotonic() + SECONDS
-    ok, faulty = 0, []
+    ok = 0
+    faulty: list[Faulty] = []
     for one in _latest(version.template.slug, organization_id=organization_id, last=last):
         if time.monotonic() > deadline:
             return Impact(ok, faulty, complete=False)
