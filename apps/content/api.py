@@ -15,7 +15,17 @@ from rest_framework.views import APIView
 
 from apps.content import checking, listing, versioning
 from apps.content.models import NotificationTemplate, TemplateUse, TemplateVersion
-from apps.content.named import a_type, no_faults, own, seen, there, unpublished, version_asked
+from apps.content.named import (
+    a_type,
+    customised,
+    no_faults,
+    own,
+    seen,
+    there,
+    told,
+    unpublished,
+    version_asked,
+)
 from apps.content.paging import slug_page
 from apps.content.representations import comparison, preview, template, version, version_summary
 from apps.content.samples import SAMPLE_RECIPIENT, recipient_of
@@ -33,6 +43,7 @@ from apps.content.schemas import (
     VersionSummary,
 )
 from apps.content.type_api import READING
+from apps.content.versioning import Refused
 from apps.users.api import active_person
 from apps.users.authentication import organization_of
 from apps.users.models import Scope
@@ -207,12 +218,8 @@ class DraftView(APIView):
         asked = body_of(DraftInput, request)
         row = seen(organization_id, slug)
         no_faults(asked, row)
-        if row.organization_id is None:
-            row = versioning.create(
-                organization_id, slug, type=row.type, default_language=row.default_language
-            )
         draft = versioning.save_draft(
-            row,
+            row if row.organization_id else customised(organization_id, row),
             content=asked.content,
             schema=asked.payload_schema,
             example=asked.example,
@@ -249,13 +256,17 @@ class PublishView(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """Publish the draft: from now on new notifications get it. Those accepted before keep theirs.
 
-        Needs the scope `templates:write`. 409 `no_draft` if there is none: also for a repeat.
+        Needs the scope `templates:write`. 409 `no_draft` if there is none: also for a repeat. A draft with
+        faults is refused.
         """
         body_of(NoFilters, request)
         row = own(organization_of(request), slug)
-        if listing.version_of(row, "draft") is None:
-            raise Problem(409, "no_draft", "The template has no draft.")
-        versioning.publish(row, by=None)
+        try:
+            versioning.publish(row, by=None)
+        except Refused as refused:
+            if refused.faults:
+                raise told(refused.faults) from None
+            raise Problem(409, "no_draft", refused.detail) from None
         return Response(_whole(seen(organization_of(request), slug)))
 
 
@@ -271,7 +282,7 @@ class RollbackView(APIView):
         tags=_TAGS,
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Give new notifications what an earlier version said. May be repeated.
+        """Publish a new version that says what an earlier one said. May be repeated: it does nothing then.
 
         Needs the scope `templates:write`.
         """

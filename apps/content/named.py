@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from django.db import IntegrityError, transaction
 from django.http import Http404
 
-from apps.content import catalog, checking, listing
+from apps.content import catalog, checking, listing, versioning
 from apps.content.models import NotificationTemplate, TemplateVersion
+from apps.content.payloads import Fault
 from apps.content.schemas import DraftInput
 from project.api import Problem, field_error, invalid
 
@@ -32,6 +36,18 @@ def own(organization_id: int, slug: str, *, lock: bool = False) -> NotificationT
     seen(organization_id, slug)
     text = "It is the system's. Save a draft under its slug to have your own."
     raise Problem(403, "permission_denied", text)
+
+
+def customised(organization_id: int, system: NotificationTemplate) -> NotificationTemplate:
+    """The organization's own template in the place of the system's: a new one, or what another request has
+    just begun."""
+    try:
+        with transaction.atomic():
+            return versioning.create(
+                organization_id, system.slug, type=system.type, default_language=system.default_language
+            )
+    except IntegrityError:
+        return own(organization_id, system.slug)
 
 
 def unpublished(template: NotificationTemplate) -> None:
@@ -78,4 +94,9 @@ def no_faults(draft: DraftInput, template: NotificationTemplate) -> None:
         track=draft.track,
     )
     if faults:
-        raise invalid([field_error(fault.path, fault.code, fault.detail) for fault in faults])
+        raise told(faults)
+
+
+def told(faults: Iterable[Fault]) -> Problem:
+    """The problem that names these faults."""
+    return invalid([field_error(fault.path, fault.code, fault.detail) for fault in faults])

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 
-from apps.content import messages
+from apps.content import messages, versions
 from apps.content.models import TemplateVersion
 from apps.content.payloads import faults_of
 from apps.content.rendering import RenderingError
@@ -65,7 +65,7 @@ ORDER BY n.id DESC
 def impact(version: TemplateVersion, *, organization_id: int, last: int) -> Impact:
     """Render the organization's last so many notifications of the template with this version, each for its
     first recipient. Writes nothing; begins no other notification after `SECONDS`."""
-    wanted = as_version(version)
+    wanted = versions.of(version)
     deadline = time.monotonic() + SECONDS
     ok = 0
     faulty: list[Faulty] = []
@@ -77,18 +77,6 @@ def impact(version: TemplateVersion, *, organization_id: int, last: int) -> Impa
         else:
             ok += 1
     return Impact(ok, faulty, complete=True)
-
-
-def as_version(row: TemplateVersion) -> Version:
-    """The row as delivery would have it, also of a draft."""
-    return Version(
-        id=row.pk,
-        content=row.content,
-        default_language=row.template.default_language,
-        defaults=row.defaults,
-        schema=row.schema,
-        track=row.track,
-    )
 
 
 class _Sent(NamedTuple):

@@ -134,8 +134,7 @@ def test_only_what_was_never_published_is_deleted(browser: Client) -> None:
 
 
 def test_its_page_says_who_wrote_what(browser: Client, root: User) -> None:
-    of = make()
-    TemplateVersion.objects.filter(template=of).update(note="the first", published_by=root)
+    of = template("shipped", {"email": {"body": "x"}}, note="the first", published_by=root).template
     TemplateVersion.objects.create(template=of, number=2, note="shorter", created_by=root)
     shown = text_of(page(browser, of))
     assert "v1 current the first" in shown and "v2 draft shorter" in shown and "by root" in shown
@@ -154,15 +153,16 @@ def test_a_draft_begins_with_what_is_current_and_is_saved(browser: Client, root:
         "sms.de",
         content__email__en__subject="S",
         content__email__en__body="B {{ order }}",
-        schema='{"required": ["order"]}',
+        schema='{"type": "object"}',
         example='{"order": "A-17"}',
         note="better",
     )
-    assert response.status_code == 302 and response.headers["Location"].endswith("preview/?version=draft")
+    assert response.status_code == 302, response.context["form"].errors
+    assert response.headers["Location"].endswith("preview/?version=draft")
     draft = draft_of(of)
     assert draft is not None and draft.number == 2 and draft.created_by == root
     assert draft.content == {"email": {"en": {"subject": "S", "body": "B {{ order }}"}}}
-    assert (draft.schema, draft.example, draft.note) == ({"required": ["order"]}, {"order": "A-17"}, "better")
+    assert (draft.schema, draft.example, draft.note) == ({"type": "object"}, {"order": "A-17"}, "better")
     assert "better" in page(browser, of, "draft/")
 
 
@@ -284,7 +284,11 @@ def test_publishing_shows_its_impact_and_asks(browser: Client, root: User) -> No
         )
     content = {"email": {"en": {"body": "{{ total }}"}}}
     draft = TemplateVersion.objects.create(
-        template=of, number=2, content=content, schema={"type": "object", "required": ["total"]}
+        template=of,
+        number=2,
+        content=content,
+        schema={"type": "object", "required": ["total"]},
+        example={"total": 1},
     )
     shown = text_of(page(browser, of, "publish/"))
     assert "1 of the last 2 notifications" in shown and "payload.total" in shown and "− Order" in shown
@@ -296,6 +300,14 @@ def test_publishing_shows_its_impact_and_asks(browser: Client, root: User) -> No
     of.refresh_from_db()
     assert of.current == draft and of.current.published_by == root
     assert browser.get(f"{LIST}{of.pk}/publish/").status_code == 302  # there is none any more
+
+
+def test_a_draft_with_faults_is_not_published(browser: Client) -> None:
+    of = make()
+    content = {"email": {"en": {"body": "{% if x %}"}}}
+    draft = TemplateVersion.objects.create(template=of, number=2, content=content)
+    response = browser.post(f"{LIST}{of.pk}/publish/", {"version": "2"}, follow=True)
+    assert "content.email.en.body: " in text_of(response.content.decode()) and draft_of(of) == draft
 
 
 def test_rolling_back_asks_first(browser: Client) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from apps.content.models import NotificationTemplate, TemplateUse, TemplateVersion
+from apps.content.named import customised
 from apps.users.models import DEFAULT_ORGANIZATION_ID as OURS
 from apps.users.models import Scope, ServiceClient
 from project import clock
@@ -128,6 +129,14 @@ def test_every_fault_of_a_wording_is_told_with_its_place_and_nothing_saved(api: 
     assert everything() == (1, 0)
 
 
+def test_a_draft_with_faults_is_not_published(api: Api) -> None:
+    new(api)
+    content = subject("{% if x %}")
+    TemplateVersion.objects.create(template=NotificationTemplate.objects.get(), number=1, content=content)
+    assert set(fields(api.post(f"{ONE}publish/"))) == {"content.email.en.subject"}
+    assert ok(api.get(ONE))["current"] is None
+
+
 def test_a_name_nobody_declared_is_said_of_the_draft(api: Api) -> None:
     new(api)
     draft = ok(api.put(f"{ONE}draft/", {**DRAFT, "content": subject("{{ order }} {{ footer }}")}))
@@ -163,6 +172,12 @@ def test_saving_a_draft_under_the_systems_slug_begins_ones_own(api: Api) -> None
         template=system.template_id, published_at=None
     )
     assert published(api)["current"] == 1
+
+
+def test_two_that_begin_their_own_at_once_begin_one(api: Api) -> None:
+    system = template("shipped", {"email": {"body": "system's"}}, organization_id=None).template
+    first, second = (customised(OURS, system) for _ in range(2))
+    assert first == second and NotificationTemplate.objects.count() == 2
 
 
 def test_what_is_the_systems_is_seen_but_not_changed(api: Api) -> None:

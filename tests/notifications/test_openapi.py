@@ -79,6 +79,8 @@ def test_every_operation_says_what_it_does_and_needs(described: dict[str, Any]) 
         if path.startswith(SCHEDULES):
             scope = "read" if method == "get" else "write"
             assert f"`notifications:{scope}`" in operation["description"]
+        if path.startswith(("/api/types/", "/api/templates/")):
+            assert "`templates:write`" in operation["description"]
         if path.startswith("/api/suppressions/"):
             scope = "notifications:read" if method == "get" else "suppressions:write"
             assert f"`{scope}`" in operation["description"]
@@ -244,6 +246,48 @@ def test_answers_about_schedules_are_as_described(described: dict[str, Any], api
     body = described["components"]["schemas"][name]
     assert set(body["required"]) == {"name", "notification", "timezone"}
     assert body["properties"].keys() == patched["properties"].keys()
+
+
+def test_answers_about_types_and_templates_are_as_described(described: dict[str, Any], api: Api) -> None:
+    rows.people(external_id="ada")
+
+    def ask(
+        method: str, path: str, body: object = None, status: int = 200, query: str = ""
+    ) -> dict[str, Any]:
+        response = api.send(
+            method.upper(), path.replace("{slug}", slug).replace("{number}", "1") + query, body
+        )
+        assert response.status_code == status, response.content
+        return check(described, path, method, response)
+
+    def example(path: str, method: str = "post") -> dict[str, Any]:
+        content = described["paths"][path][method]["requestBody"]["content"]["application/json"]
+        name = content["schema"]["$ref"].rpartition("/")[2]
+        (found,) = described["components"]["schemas"][name]["examples"]
+        return dict(found)
+
+    types, one_type = "/api/types/", "/api/types/{slug}/"
+    slug = example(types)["slug"]
+    ask("post", types, example(types), 201)
+    ask("post", types, example(types), 409)
+    assert ask("get", types)["items"] and ask("patch", one_type, {"critical": True})["critical"]
+    ask("get", one_type)
+    ask("put", one_type, {}, 400)
+    templates, one = "/api/templates/", "/api/templates/{slug}/"
+    slug = example(templates)["slug"]
+    ask("post", templates, example(templates), 201)
+    ask("put", f"{one}draft/", example(f"{one}draft/", "put"))
+    ask("get", f"{one}draft/")
+    assert ask("post", f"{one}publish/")["current"] == 1
+    ask("post", f"{one}rollback/", {"version": 1})
+    ask("patch", one, {})
+    ask("get", f"{one}versions/{{number}}/")
+    assert ask("get", templates)["items"] and ask("get", f"{one}versions/")["items"]
+    ask("get", f"{one}compare/", query="?from=1&to=current")
+    assert ask("post", f"{one}preview/", {"user": "ada"})["words"]
+    assert ask("post", f"{one}test/", {"user": "ada"}, 202)["targets"]
+    assert ask("post", f"{one}impact/", {})["ok"] == 1
+    ask("delete", one, status=409)
 
 
 def test_what_is_described_as_allowed_is(described: dict[str, Any]) -> None:

@@ -99,8 +99,8 @@ class DraftForm(forms.Form):
         """The blocks with their fields."""
         return [Shown(block, [self[name] for name in block.fields().values()]) for block in self.blocks]
 
-    def unspoken(self) -> list[forms.BoundField]:
-        """The fields that are of no language."""
+    def others(self) -> list[forms.BoundField]:
+        """The fields that belong to no language."""
         return [self[name] for name in (*_OBJECTS, "track", "note")]
 
     def clean(self) -> dict[str, Any]:

@@ -297,9 +297,9 @@ class TemplateAdmin(BaseAdmin):
         if version is None or version.published_at is None:
             raise Http404
         if request.method == "POST":
-            versioning.roll_back(template, number, by=author(request))
+            made = versioning.roll_back(template, number, by=author(request))
             self.log_change(request, template, f"Rolled back to v{number}")
-            messages.success(request, f"New notifications get what v{number} says.")
+            messages.success(request, f"New notifications get v{made.number}: it says what v{number} said.")
             return HttpResponseRedirect(self.url("change", template.pk))
         current = listing.version_of(template, "current")
         return self.page(

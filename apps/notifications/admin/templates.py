@@ -10,10 +10,11 @@ from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
-from apps.content import listing, versioning
+from apps.content import listing, versioning, versions
 from apps.content.admin import pages
 from apps.content.admin.templates import TemplateAdmin, author
 from apps.content.models import NotificationTemplate, TemplateVersion
+from apps.content.versioning import Refused
 from apps.notifications import intake, planning, template_checks
 from apps.users import people, places
 from apps.users.people import Person
@@ -77,10 +78,20 @@ class NotificationTemplateAdmin(TemplateAdmin):
         if request.POST.get("version") != str(draft.number):
             messages.error(request, "The draft is another one than was shown. Nothing was published.")
         else:
+            self._made_current(request, template, draft)
+        return HttpResponseRedirect(self.url("change", template.pk))
+
+    def _made_current(
+        self, request: HttpRequest, template: NotificationTemplate, draft: TemplateVersion
+    ) -> None:
+        try:
             versioning.publish(template, by=author(request))
+        except Refused as refused:
+            faults = "; ".join(f"{fault.path}: {fault.detail}" for fault in refused.faults)
+            messages.error(request, f"{refused.detail} {faults}")
+        else:
             self.log_change(request, template, f"Published v{draft.number}")
             messages.success(request, f"v{draft.number} is published: new notifications get it.")
-        return HttpResponseRedirect(self.url("change", template.pk))
 
     def _impact(self, request: HttpRequest, draft: TemplateVersion) -> dict[str, Any]:
         """Of the template's organization; of the system's template of the organization of who looks."""
@@ -151,7 +162,7 @@ def _reach(person: Person, version: TemplateVersion) -> tuple[list[str], list[st
 
 def _is_taken(form: TestForm, version: TemplateVersion) -> bool:
     """Whether the schema takes the payload; says so in the form if not."""
-    wanted = template_checks.as_version(version)
+    wanted = versions.of(version)
     for fault in template_checks.payload_faults(wanted, form.cleaned_data["payload"]):
         form.add_error("payload", f"{fault['field']}: {fault['detail']}")
     return not form.errors
