@@ -117,6 +117,18 @@ def test_a_template_is_made_and_then_written(browser: Client) -> None:
     assert "email · pt-BR" in text_of(page(browser, made, "draft/"))
 
 
+@pytest.mark.parametrize("organization", ["1", ""])
+def test_a_slug_is_taken_once(browser: Client, organization: str) -> None:
+    for path, values in (
+        (LIST, {"slug": "a", "default_language": "en"}),
+        (TYPES, type_form(slug="a")),
+    ):
+        sent_twice = values | {"organization": organization}
+        assert browser.post(f"{path}add/", sent_twice).status_code == 302
+        again = browser.post(f"{path}add/", sent_twice)
+        assert again.status_code == 200 and "already exists" in again.content.decode()
+
+
 def test_its_language_is_fixed_once_it_is_published(browser: Client) -> None:
     of = make()
     type_of("orders")
@@ -185,6 +197,23 @@ def test_a_mistake_is_told_at_its_field(browser: Client, field: str, value: str,
     form = response.context["form"]
     assert told in " ".join(form.errors[field])
     assert html.escape(value.splitlines()[-1]) in response.content.decode()  # what was typed is still there
+
+
+def test_every_mistake_is_told_at_once(browser: Client) -> None:
+    response = save(
+        browser,
+        make(),
+        content__email__en__subject="{{ a",
+        content__email__en__body="{% if %}",
+        schema="{",
+        example="[]",
+        note="x" * 501,
+    )
+    errors = response.context["form"].errors
+    assert set(errors) == {
+        "content.email.en.subject", "content.email.en.body", "schema", "example", "note",
+    }  # fmt: skip
+    assert all(len(told) == 1 for told in errors.values())
 
 
 def test_an_example_that_the_schema_refuses_is_told(browser: Client) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -104,12 +104,11 @@ class DraftForm(forms.Form):
         return [self[name] for name in (*_OBJECTS, "track", "note")]
 
     def clean(self) -> dict[str, Any]:
-        """Every fault at its field, as far as it can be judged."""
-        cleaned = self.cleaned_data
-        if not self.errors:
-            for fault in self._faults():
-                self._tell(fault)
-        return cleaned
+        """Every fault at its field; of a field that cannot even be read, that only."""
+        unread = set(self.errors)
+        for fault in self._faults():
+            self._tell(fault, unread)
+        return self.cleaned_data
 
     def _faults(self) -> list[Fault]:
         wording = self.wording()
@@ -122,23 +121,22 @@ class DraftForm(forms.Form):
             track=wording["track"],
         )
 
-    def _tell(self, fault: Fault) -> None:
+    def _tell(self, fault: Fault, unread: Collection[str]) -> None:
         name = next((name for name in _prefixes(fault.path) if name in self.fields), None)
-        where = "" if name == fault.path else f"{fault.path}: "
-        self.add_error(name, f"{where}{fault.detail}")
+        if name not in unread:
+            where = "" if name == fault.path else f"{fault.path}: "
+            self.add_error(name, f"{where}{fault.detail}")
 
     def wording(self) -> dict[str, Any]:
         """What `versioning.save_draft` takes of it."""
         cleaned = self.cleaned_data
         content: dict[str, Any] = {}
-        values: dict[str, Any] = {"content": content}
         for block in self.blocks:
-            parts = {part: cleaned[name] for part, name in block.fields().items() if cleaned[name]}
+            parts = {part: cleaned[name] for part, name in block.fields().items() if cleaned.get(name)}
             if parts:
                 content.setdefault(block.channel, {})[block.language] = parts
-        for name in (*_OBJECTS, "track", "note"):
-            values[name] = cleaned[name]
-        return values
+        objects = {name: cleaned.get(name, {}) for name in _OBJECTS}
+        return {"content": content, **objects, "track": cleaned["track"], "note": cleaned.get("note", "")}
 
 
 def _field(part: str) -> forms.Field:
