@@ -23,6 +23,7 @@ from apps.users.schemas import UserRef
 from project.api import FieldError
 from project.queues import CHANNELS
 
+SLUG_LENGTH = 100
 MAX_CAP = 1_000
 MAX_DEDUPE = 2_592_000  # seconds: thirty days
 
@@ -39,7 +40,7 @@ def _nothing_has_a_default(schema: dict[str, Any]) -> None:
 
 Slug = Annotated[
     str,
-    StringConstraints(pattern=r"^[-a-zA-Z0-9_]+$", max_length=100),
+    StringConstraints(pattern=r"^[-a-zA-Z0-9_]+$", max_length=SLUG_LENGTH),
     Field(description="Letters, digits, hyphens and underscores.", examples=["order-shipped"]),
 ]
 Language = Annotated[
@@ -152,7 +153,7 @@ class TemplateFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    type: Annotated[str, StringConstraints(max_length=100)] = Field(
+    type: Annotated[str, StringConstraints(max_length=SLUG_LENGTH)] = Field(
         default="", description="Slug of its type: what people can opt out of. Empty: of none."
     )
     default_language: Language = Field(

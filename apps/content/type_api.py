@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from apps.content import listing
 from apps.content.models import NotificationType
 from apps.content.paging import slug_page
-from apps.content.schemas import AnyObject, TypeChanges, TypeFields, TypeInput, TypeOutput
+from apps.content.schemas import SLUG_LENGTH, AnyObject, TypeChanges, TypeFields, TypeInput, TypeOutput
 from apps.users.authentication import organization_of
 from apps.users.models import Scope
 from project import db, paging
@@ -98,7 +98,9 @@ class TypeView(APIView):
 
         Needs the scope `templates:write`.
         """
-        asked = parse(TypeInput, {**body_of(AnyObject, request).root, "slug": slug})
+        if len(slug) > SLUG_LENGTH:
+            raise Http404
+        asked = body_of(TypeFields, request)
         row, is_new = NotificationType.objects.update_or_create(
             organization_id=organization_of(request), slug=slug, defaults=_values(asked)
         )
