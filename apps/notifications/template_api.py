@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.content import versions
+from apps.content import versioning
 from apps.content.models import TemplateVersion
 from apps.content.named import seen, version_asked
 from apps.content.schemas import Channels, OfVersion
@@ -133,7 +133,7 @@ class TestView(APIView):
 
 def _check(version: TemplateVersion, payload: Mapping[str, Any], asked: TestInput) -> None:
     """Raises the problem that names what sending would be refused for."""
-    wanted = versions.of(version)
+    wanted = versioning.as_version(version)
     errors = [
         *template_checks.channel_faults(wanted, asked.channels),
         *template_checks.payload_faults(wanted, payload),

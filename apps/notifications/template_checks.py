@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 
-from apps.content import messages, versions
+from apps.content import messages, versioning
 from apps.content.models import TemplateVersion
 from apps.content.payloads import faults_of
 from apps.content.rendering import RenderingError
@@ -65,7 +65,7 @@ ORDER BY n.id DESC
 def impact(version: TemplateVersion, *, organization_id: int, last: int) -> Impact:
     """Render the organization's last so many notifications of the template with this version, each for its
     first recipient. Writes nothing; begins no other notification after `SECONDS`."""
-    wanted = versions.of(version)
+    wanted = versioning.as_version(version)
     deadline = time.monotonic() + SECONDS
     ok = 0
     faulty: list[Faulty] = []

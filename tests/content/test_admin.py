@@ -17,14 +17,19 @@ from apps.users.models import DEFAULT_ORGANIZATION_ID, User
 from project import clock, queues
 from tests.support import rows
 from tests.support.database import capture
-from tests.support.templates import template, type_of, version
+from tests.support.templates import forget_seeds, template, type_of, version
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unseeded")]
 LIST = "/admin/content/notificationtemplate/"
 TYPES = "/admin/content/notificationtype/"
 EVIL = '"><script>alert(1)</script>'
 VIEWED = ("", "preview/", "compare/?from=1&to=1")
 CHANGED = ("draft/", "discard/", "publish/", "rollback/1/", "test/")
+
+
+@pytest.fixture
+def unseeded(db: None) -> None:
+    forget_seeds()
 
 
 @pytest.fixture

@@ -15,14 +15,19 @@ from project import clock
 from tests.api_helpers import Api, fields, make_key, make_organization, problem
 from tests.support import rows
 from tests.support.database import capture
-from tests.support.templates import template, type_of
+from tests.support.templates import forget_seeds, template, type_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unseeded")]
 PATH = "/api/templates/"
 ONE = f"{PATH}shipped/"
 EMAIL = {"email": {"en": {"subject": "Order {{ order }}", "body": "Hello {{ recipient.name }}"}}}
 NEEDS = {"type": "object", "required": ["order"], "properties": {"order": {"type": "string"}}}
 DRAFT: dict[str, Any] = {"content": EMAIL, "schema": NEEDS, "example": {"order": "A-17"}}
+
+
+@pytest.fixture
+def unseeded(db: None) -> None:
+    forget_seeds()
 
 
 def ok(response: Any, status: int = 200) -> Any:

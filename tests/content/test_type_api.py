@@ -11,9 +11,9 @@ from apps.users.models import DEFAULT_ORGANIZATION_ID as OURS
 from apps.users.models import Scope, ServiceClient
 from tests.api_helpers import Api, fields, make_key, make_organization, problem
 from tests.support.database import capture
-from tests.support.templates import template, type_of
+from tests.support.templates import forget_seeds, template, type_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unseeded")]
 PATH = "/api/types/"
 ONE = f"{PATH}orders/"
 LEAST: dict[str, Any] = {"name": "Your orders", "category": "immediate"}
@@ -29,6 +29,11 @@ WHOLE: dict[str, Any] = {
     "overflow": "fallback",
     "fallback": ["in_app", "email"],
 }
+
+
+@pytest.fixture
+def unseeded(db: None) -> None:
+    forget_seeds()
 
 
 def ok(response: Any, status: int = 200) -> Any:
