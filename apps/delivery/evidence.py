@@ -16,8 +16,7 @@ from uuid import UUID
 
 from apps.integrations.contract import ReceiptKind
 from apps.notifications.engagement import Stamps
-from apps.notifications.statuses import Reason, Status
-from apps.notifications.transitions import MOVES
+from apps.notifications.statuses import MOVES, Reason, Status
 from project.ids import MAX_ATTEMPT_NUMBER
 
 

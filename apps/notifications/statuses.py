@@ -35,6 +35,31 @@ OPEN = tuple(status for status in Status if status not in SETTLED)
 CLAIMABLE = (Status.QUEUED, Status.RETRYING)
 
 
+S = Status
+
+# What may become what, and by which function of `transitions`. `None` is a row that does not exist yet.
+MOVES: dict[str, tuple[tuple[Status | None, ...], tuple[Status, ...]]] = {
+    "create": ((None,), (S.QUEUED, S.HELD, S.SKIPPED)),
+    "redecide": ((S.HELD,), (S.QUEUED, S.HELD, S.SKIPPED, S.EXPIRED)),
+    "claim": ((S.QUEUED, S.RETRYING), (S.SENDING,)),
+    "give_back": ((S.SENDING,), (S.QUEUED,)),
+    "settle": (
+        (S.SENDING,),
+        (S.SENT, S.RETRYING, S.FAILED, S.DEAD, S.UNKNOWN, S.SKIPPED, S.EXPIRED, S.CANCELLED),
+    ),
+    "accept": ((S.SENDING, S.RETRYING, S.UNKNOWN, S.DEAD, S.FAILED), (S.SENT,)),
+    "repeat_unknown": ((S.UNKNOWN,), (S.RETRYING,)),
+    "bury_unknown": ((S.UNKNOWN,), (S.DEAD,)),
+    "deliver": ((S.SENDING, S.SENT, S.RETRYING, S.UNKNOWN, S.DEAD, S.FAILED), (S.DELIVERED,)),
+    "deliver_in_app": ((S.QUEUED, S.RETRYING), (S.DELIVERED, S.DEAD, S.SKIPPED, S.EXPIRED, S.CANCELLED)),
+    "bounce": ((S.SENDING, S.SENT, S.RETRYING, S.UNKNOWN, S.DEAD, S.FAILED), (S.FAILED,)),
+    "cancel": ((S.QUEUED, S.HELD, S.RETRYING, S.UNKNOWN), (S.CANCELLED,)),
+    "expire": ((S.QUEUED, S.HELD, S.RETRYING, S.UNKNOWN), (S.EXPIRED,)),
+    "skip": ((S.QUEUED, S.HELD, S.RETRYING, S.UNKNOWN), (S.SKIPPED,)),
+    "redrive": ((S.FAILED, S.DEAD), (S.QUEUED,)),
+}
+
+
 class AttemptOutcome(models.TextChoices):
     """How one call to a provider ended: the adapter contract's four, and nothing else."""
 

@@ -2,7 +2,7 @@
 
 Each move is one conditional UPDATE over a batch, with the source states in its WHERE; it returns what
 moved. A row that somebody else moved first is not among them: an answer, not an error. The table is in
-docs/states.md and in `MOVES`, which the tests walk.
+docs/states.md and in `statuses.MOVES`, which the tests walk.
 
 The moves of the hot path (`create`, `claim`, `settle`) are statements of their own; all others share one.
 Rows are locked in the order of their ids, then the summaries, last, in the order of theirs.
@@ -19,32 +19,8 @@ from uuid import UUID
 
 from apps.notifications import consequences
 from apps.notifications.due import CLAIMED, DUE, Due
-from apps.notifications.statuses import Reason, Status
+from apps.notifications.statuses import MOVES, Reason, Status
 from project import db
-
-S = Status
-
-# What may become what, and by which function. `None` is a row that does not exist yet.
-MOVES: dict[str, tuple[tuple[Status | None, ...], tuple[Status, ...]]] = {
-    "create": ((None,), (S.QUEUED, S.HELD, S.SKIPPED)),
-    "redecide": ((S.HELD,), (S.QUEUED, S.HELD, S.SKIPPED, S.EXPIRED)),
-    "claim": ((S.QUEUED, S.RETRYING), (S.SENDING,)),
-    "give_back": ((S.SENDING,), (S.QUEUED,)),
-    "settle": (
-        (S.SENDING,),
-        (S.SENT, S.RETRYING, S.FAILED, S.DEAD, S.UNKNOWN, S.SKIPPED, S.EXPIRED, S.CANCELLED),
-    ),
-    "accept": ((S.SENDING, S.RETRYING, S.UNKNOWN, S.DEAD, S.FAILED), (S.SENT,)),
-    "repeat_unknown": ((S.UNKNOWN,), (S.RETRYING,)),
-    "bury_unknown": ((S.UNKNOWN,), (S.DEAD,)),
-    "deliver": ((S.SENDING, S.SENT, S.RETRYING, S.UNKNOWN, S.DEAD, S.FAILED), (S.DELIVERED,)),
-    "deliver_in_app": ((S.QUEUED, S.RETRYING), (S.DELIVERED, S.DEAD, S.SKIPPED, S.EXPIRED, S.CANCELLED)),
-    "bounce": ((S.SENDING, S.SENT, S.RETRYING, S.UNKNOWN, S.DEAD, S.FAILED), (S.FAILED,)),
-    "cancel": ((S.QUEUED, S.HELD, S.RETRYING, S.UNKNOWN), (S.CANCELLED,)),
-    "expire": ((S.QUEUED, S.HELD, S.RETRYING, S.UNKNOWN), (S.EXPIRED,)),
-    "skip": ((S.QUEUED, S.HELD, S.RETRYING, S.UNKNOWN), (S.SKIPPED,)),
-    "redrive": ((S.FAILED, S.DEAD), (S.QUEUED,)),
-}
 
 _TARGET = "notifications_notificationtarget"
 
@@ -301,10 +277,7 @@ RETURNING t.id, t.notification_id, t.organization_id, 'held', t.status
 
 
 def redecide(decided: Iterable[Redecided]) -> list[Moved]:
-    """held → queued, held (for later, or for another reason), skipped or expired: each as decided anew.
-
-    Of rows the caller has locked.
-    """
+    """held → queued, held (longer, or for another reason), skipped or expired: rows the caller has locked."""
     columns = [list(column) for column in zip(*sorted(decided, key=_by_id), strict=True)]
     return _summarised([Moved(*row) for row in db.rows(_REDECIDE, columns)]) if columns else []
 

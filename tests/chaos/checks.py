@@ -23,8 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from apps.notifications.statuses import SETTLED, Status
-from apps.notifications.transitions import MOVES
+from apps.notifications.statuses import MOVES, SETTLED, Status
 from apps.users import places
 from tests.chaos.evidence import Evidence, Probe, Target
 from tests.chaos.stage import LEASE

@@ -16,8 +16,8 @@ from django.db import IntegrityError, transaction
 
 from apps.notifications import transitions
 from apps.notifications.models import DeadLetter, NotificationSummary, NotificationTarget
-from apps.notifications.statuses import Status
-from apps.notifications.transitions import MOVES, Due, Planned, Redecided, Settled
+from apps.notifications.statuses import MOVES, Status
+from apps.notifications.transitions import Due, Planned, Redecided, Settled
 from project import clock, ids
 from tests.support import rows
 from tests.support.rows import CLAIM, LANE
