@@ -22,6 +22,11 @@ class TypeRules(NamedTuple):
     cap_per_day: int | None = None
     overflow: str = "skip"  # of `models.Overflow`
     fallback: Sequence[str] = ()
+    name: str = ""  # as people read it
+
+    def among(self, channels: Collection[str]) -> TypeRules:
+        """The same with a chain of these channels only, say of those that a template has words for."""
+        return self._replace(fallback=[channel for channel in self.fallback if channel in channels])
 
 
 class Template(NamedTuple):
@@ -51,10 +56,10 @@ WITH templates AS MATERIALIZED (
         ORDER BY organization_id NULLS LAST LIMIT 1
     ) t
 )
-SELECT slug, current_id, type, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM templates
+SELECT slug, current_id, type, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM templates
 UNION ALL
 SELECT y.slug, NULL, category, channels, critical, dedupe_window, cap_per_hour, cap_per_day, overflow,
-       fallback
+       fallback, name
 FROM (SELECT unnest(%(types)b::text[]) UNION SELECT type FROM templates WHERE type <> '') AS g(given)
 CROSS JOIN LATERAL (
     SELECT * FROM content_notificationtype

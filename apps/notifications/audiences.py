@@ -9,8 +9,9 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 
-from apps.content import catalog
-from apps.notifications import intake, planning, targeting
+from apps.content import catalog, versions
+from apps.content.catalog import TypeRules
+from apps.notifications import targeting
 from apps.notifications.planning import Wish
 from apps.notifications.statuses import Status
 from apps.users import people
@@ -28,7 +29,7 @@ WHERE id = %s
 """
 _MORE = "SELECT EXISTS (SELECT 1 FROM notifications_audiencechunk)"
 _WISH = """
-SELECT id, organization_id, recipient_count, type, channels, all_channels, priority, bulk, scheduled_at,
+SELECT id, organization_id, type, template_version, channels, all_channels, priority, bulk, scheduled_at,
        expires_at, max_attempts, critical, local_time, dedupe_key, created_at
 FROM notifications_notification WHERE id = %s
 """
@@ -66,14 +67,20 @@ _NAMES = (
 
 
 def _plan(notification_id: UUID, user_ids: list[int]) -> set[str]:
-    ((id, organization_id, recipients, slug, *values),) = db.rows(_WISH, [notification_id])
-    type = catalog.find(organization_id, types=[slug]).types.get(slug) if slug else None
+    ((id, organization_id, slug, version_id, *values),) = db.rows(_WISH, [notification_id])
+    type = _type(organization_id, slug, version_id) if slug else None
     named = dict(zip(_NAMES, values, strict=True))
     wish = Wish(notification_id=id, organization_id=organization_id, type=type, **named)
     reached = people.reach(organization_id, ids=user_ids)
     found = targeting.places_of([(wish.reach, reached)])
     (targets,) = targeting.plan([(wish, reached)], clock.now(), found=found)
-    most = planning.most(recipients, wish.channels)
-    kept = intake.keeps_summary(recipients, wish.channels, targets=most)
-    targeting.create(targets, summarised={id} if kept else ())
+    targeting.create(targets, summarised={id})  # if one is kept
     return {target.lane for target in targets if target.status is Status.QUEUED}
+
+
+def _type(organization_id: int, slug: str, version_id: int | None) -> TypeRules:
+    """As it is now. One that is gone is still what people have opted out of."""
+    type = catalog.find(organization_id, types=[slug]).types.get(slug, TypeRules(slug))
+    if not type.fallback or version_id is None:
+        return type
+    return type.among(versions.load([version_id])[version_id].channels)

@@ -33,7 +33,11 @@ def because(detail: Detail, reason: str, *, channel: str, made: Made | None = No
         return label(reason)
     if made is not None:
         detail = {**detail, "made": made}
-    return rule(detail, channel)
+    return rule(detail, channel) + _instead(detail)
+
+
+def _instead(detail: Detail) -> str:
+    return f"; it goes in the place of {detail['instead_of']}" if detail.get("instead_of") else ""
 
 
 def label(reason: str) -> str:

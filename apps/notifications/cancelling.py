@@ -224,7 +224,7 @@ def _told(one: _Stand, moved: Moved | None, in_place: _Stand, gone: set[UUID]) -
 def _result_of_move(before: _Stand) -> CancelResult:
     if before.status == Status.UNKNOWN:
         return CancelResult.IN_FLIGHT_UNKNOWN
-    in_digest = before.status == Status.HELD and before.reason == Reason.DIGEST
+    in_digest = before.status == Status.HELD and before.reason in (Reason.DIGEST, Reason.COLLECTED)
     return CancelResult.REMOVED_FROM_DIGEST if in_digest else CancelResult.CANCELLED
 
 

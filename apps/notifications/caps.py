@@ -66,13 +66,14 @@ class _Cap(NamedTuple):
     row: Row
 
 
-def charge(uses: Sequence[Use]) -> list[Over | None]:
+def charge(uses: Sequence[Use], *, later: Iterable[Use] = ()) -> list[Over | None]:
     """Charge these in their order, in the caller's transaction: None for what fits into all its caps.
 
     What does not fit is charged nowhere. Two statements for any number, none if nothing has a cap. To be
-    called once per transaction: the rows are locked in their order, also against others who charge.
+    called once per transaction, for the rows are locked in their order, also against others who charge; and
+    then for what was locked with them: later, what may have to be charged in the same transaction.
     """
-    rows = sorted({cap.row for use in uses for cap in _caps(use)})
+    rows = sorted({cap.row for use in (*uses, *later) for cap in _caps(use)})
     if not rows:
         return [None] * len(uses)
     now, times = _lock(rows)

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from apps.notifications.statuses import Reason
+
 
 class Waiting(NamedTuple):
     """A held target, with what its notification asks for. Times are UTC."""
@@ -30,6 +32,11 @@ class Waiting(NamedTuple):
     local_time: str
     collapse_key: str
     accepted_at: datetime
+
+    @property
+    def collected(self) -> bool:
+        """Whether the time of the digest it waited for has come."""
+        return self.reason == Reason.COLLECTED or (self.due and self.reason == Reason.DIGEST)
 
 
 def merged(waiting: Iterable[Waiting]) -> dict[UUID, UUID]:

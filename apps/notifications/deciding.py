@@ -37,7 +37,7 @@ class Place(NamedTuple):
     spread: float = 0.0  # seconds by which this person's holds are longer
     is_active: bool = True
     suppressed: bool = False
-    duplicate: bool = False  # the person was told of the same event before
+    told: Mapping[str, Any] | None = None  # of what the person was told before: the event, as a detail
     collected: bool = False  # the time of the digest it waited for has come
 
 
@@ -58,19 +58,19 @@ def decide(asking: Asking, place: Place, now: datetime) -> Decided:
 def _impossible(place: Place) -> Decided | None:
     if not place.is_active:
         return Decided(Status.SKIPPED, Reason.INACTIVE.value)
+    if place.told:
+        return Decided(Status.SKIPPED, Reason.DUPLICATE.value, None, place.told)
     if not place.address:
         return Decided(Status.SKIPPED, Reason.NO_ADDRESS.value)
     if place.suppressed:
         return Decided(Status.SKIPPED, Reason.SUPPRESSED.value)
-    if place.duplicate:
-        return Decided(Status.SKIPPED, Reason.DUPLICATE.value, None, {"rule": "dedupe"})
     return None
 
 
 def _too_early(asking: Asking, place: Place, now: datetime) -> Decided | None:
     """Held for the time the caller asked for: what the person wants is looked at when it has come."""
     if asking.scheduled_at is not None and asking.scheduled_at > now:
-        return Decided(Status.HELD, Reason.SCHEDULED.value, asking.scheduled_at)
+        return Decided(Status.HELD, Reason.SCHEDULED.value, _not_after(asking.scheduled_at, asking))
     if not asking.local_time:
         return None
     due = localtime.due(asking.local_time, place.zone, asking.accepted_at)

@@ -14,8 +14,8 @@ from django.db import transaction
 from apps.notifications import decisions, regrouping, transitions
 from apps.notifications.coalescing import Waiting
 from apps.notifications.decisions import Decision
-from apps.notifications.regrouping import OPENED, Fate, Person
-from apps.notifications.statuses import Status
+from apps.notifications.regrouping import Fate, Person
+from apps.notifications.statuses import Reason, Status
 from apps.notifications.transitions import Redecided
 from project import clock, db, queues
 
@@ -106,6 +106,6 @@ def _differs(one: Waiting, fate: Fate) -> bool:
 
 def _detail(one: Waiting, fate: Fate, why: str) -> Any:
     """What is to be kept of why. That it came when the caller had asked for it explains itself."""
-    if fate.status is Status.QUEUED and one.reason in OPENED:
+    if fate.status is Status.QUEUED and one.reason != Reason.SCHEDULED:
         return {"rule": "replanned", "why": why}
     return fate.detail

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from apps.content.catalog import TypeRules
@@ -16,6 +17,7 @@ from apps.users.people import Person, Reach
 from project import ids
 from project.queues import lane_of
 
+DEDUPE_WINDOW = 86_400  # seconds, of what has no type
 Recipient = Person | Reach
 Places = Mapping[tuple[int, str], Sequence[str]]  # addresses, by person and channel
 
@@ -38,6 +40,16 @@ class Wish:
     local_time: str = ""  # where each person is
     dedupe_key: str = ""
     accepted_at: datetime | None = None  # None: now
+
+    @property
+    def dedupe_window(self) -> int:
+        """Seconds in which nobody is told of the same event again."""
+        return self.type.dedupe_window if self.type else DEDUPE_WINDOW
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """Why it does not go to whom it tells nothing new, as a decision's detail."""
+        return {"rule": "dedupe", "key": self.dedupe_key, "window": self.dedupe_window}
 
     @property
     def reach(self) -> Sequence[str]:
@@ -199,5 +211,5 @@ def _place(wish: Wish, person: Recipient, channel: str, address: str, *, known: 
         spread=store.spread_of(person.id),
         is_active=person.is_active,
         suppressed=bool(suppressed) and suppression.holds(suppressed, wish.organization_id, channel, address),
-        duplicate=person.id in known.told,
+        told=wish.told if person.id in known.told else None,
     )

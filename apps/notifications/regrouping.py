@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -12,24 +12,18 @@ from uuid import UUID
 from apps.content import catalog
 from apps.content.catalog import TypeRules
 from apps.content.models import Overflow
-from apps.notifications import caps, coalescing, digests
+from apps.notifications import caps, coalescing, digests, overflow
 from apps.notifications.caps import Over, Use
 from apps.notifications.coalescing import Waiting
-from apps.notifications.deciding import Asking, Place, decide
+from apps.notifications.deciding import Asking, Place, asked, decide
+from apps.notifications.digests import Collected
 from apps.notifications.statuses import Reason, Status
-from apps.preferences import localtime, store
-from apps.preferences.resolver import WAKING
+from apps.notifications.transitions import Planned
+from apps.preferences import resolver, store
+from apps.preferences.models import How
+from apps.preferences.resolver import WAKING, Answer
 from apps.preferences.store import Found
 
-OPENED = frozenset(  # reasons of holds that a person's wishes brought about
-    {
-        Reason.OUTSIDE_HOURS.value,
-        Reason.QUIET_HOURS.value,
-        Reason.LEGAL_HOURS.value,
-        Reason.DIGEST.value,
-        Reason.LOCAL_TIME.value,
-    }
-)
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -68,16 +62,17 @@ class _Facts:
     now: datetime
 
     def type_of(self, one: Waiting) -> TypeRules | None:
-        return self.types.get((one.organization_id, one.type))
+        """One that is gone is still what people have opted out of."""
+        return self.types.get((one.organization_id, one.type), TypeRules(one.type)) if one.type else None
 
 
 def fates(waiting: Sequence[Waiting], people: Mapping[int, Person], now: datetime) -> Fates:
     """What becomes of these now. In the caller's transaction digests are made and caps are charged."""
     rules = store.rules_of({one.user_id: one.organization_id for one in waiting if not one.critical})
     facts = _Facts(people=people, rules=rules, types=_types_of(waiting), now=now)
-    alone = {one: _alone(one, facts) for one in waiting}
-    found = Fates({one.id: fate for one, fate in alone.items() if fate.status is not Status.QUEUED})
-    _together(found, [one for one, fate in alone.items() if fate.status is Status.QUEUED], facts)
+    alone = [(one, _alone(one, facts)) for one in waiting]
+    found = Fates({one.id: fate for one, fate in alone if fate.status is not Status.QUEUED})
+    _together(found, [one for one, fate in alone if fate.status is Status.QUEUED], facts)
     return found
 
 
@@ -97,8 +92,8 @@ def _alone(one: Waiting, facts: _Facts) -> Fate:
     if one.late:
         return Fate(Status.EXPIRED, Reason.EXPIRES_AT.value)
     decided = decide(_asking(one, facts), _place(one, facts), facts.now)
-    if decided.status is Status.HELD and _is_digest(one):
-        decided = decided._replace(reason=Reason.DIGEST.value)  # it still goes out in one, only later
+    if decided.status is Status.HELD and one.collected:
+        decided = decided._replace(reason=Reason.COLLECTED.value)  # it still goes out in one, only later
     until = decided.at if decided.status is Status.HELD else None
     return Fate(decided.status, decided.reason, until, None, decided.detail)
 
@@ -123,13 +118,8 @@ def _place(one: Waiting, facts: _Facts) -> Place:
         rules=facts.rules.of(one.user_id),
         spread=store.spread_of(one.user_id),
         is_active=person.is_active,
-        collected=_is_digest(one),
+        collected=one.collected,
     )
-
-
-def _is_digest(one: Waiting) -> bool:
-    """Whether the time of the digest it waits for has come."""
-    return one.due and one.reason == Reason.DIGEST
 
 
 def _together(found: Fates, going: Sequence[Waiting], facts: _Facts) -> None:
@@ -137,17 +127,15 @@ def _together(found: Fates, going: Sequence[Waiting], facts: _Facts) -> None:
     merged = coalescing.merged(going)
     found.of |= {id: _merged(into, Reason.REPLACED) for id, into in merged.items()}
     left = coalescing.without(going, merged)
-    made = digests.make(coalescing.digests(filter(_is_digest, left)), facts.now)
+    groups = coalescing.digests(one for one in left if one.collected)
+    found.of |= {id: fate for group in groups for id, fate in _unwanted(group, facts).items()}
+    wanted = [_collected(group, facts) for group in groups if group[0].id not in found.of]
+    made = digests.make(wanted, facts.now)
     found.of |= {id: _merged(into.id, Reason.MERGED) for id, into in made.items()}
     found.lanes |= {into.lane for into in made.values()}
-    left = coalescing.without(left, made)
-    over = _charge(left, facts)
-    found.of |= {
-        one.id: _over(one, excess, facts) if (excess := over.get(_message(one))) else _GOES for one in left
-    }
-
-
-_GOES = Fate(Status.QUEUED)
+    alone = coalescing.without(left, found.of)
+    over = _charge(alone, made.values(), facts)
+    found.of |= {one.id: _goes(one, over, facts) for one in alone}
 
 
 def _merged(into: UUID, reason: Reason) -> Fate:
@@ -155,32 +143,69 @@ def _merged(into: UUID, reason: Reason) -> Fate:
     return Fate(Status.SKIPPED, reason.value, None, into, {"rule": "merge", "into": str(into), "why": why})
 
 
+def _unwanted(group: Sequence[Waiting], facts: _Facts) -> dict[UUID, Fate]:
+    """Their ends, if the person wants no digests by this channel."""
+    place = _place(group[0], facts)
+    verdict = _resolve(place, TypeRules(digests.SLUG), facts)
+    if verdict.answer is not Answer.SKIP:
+        return {}
+    fate = Fate(Status.SKIPPED, verdict.reason, detail=verdict.detail)
+    return dict.fromkeys((one.id for one in group), fate)
+
+
+def _collected(group: Sequence[Waiting], facts: _Facts) -> Collected:
+    """Weekly, if each of them waited for the weekly one."""
+    weekly = all(_period(one, facts) == How.WEEKLY for one in group)
+    return Collected(How.WEEKLY.value if weekly else How.DAILY.value, group)
+
+
+def _period(one: Waiting, facts: _Facts) -> str | None:
+    """Of the digest it would wait for, if it came now; None: for none, such as one that was over a cap."""
+    place = _place(one, facts)._replace(collected=False)
+    period: str | None = _resolve(place, facts.type_of(one), facts).detail.get("period")
+    return period
+
+
+def _resolve(place: Place, type: TypeRules | None, facts: _Facts) -> resolver.Verdict:
+    return resolver.resolve(asked(type, place), place.rules, zone=place.zone, now=facts.now)
+
+
 _Message = tuple[UUID, int, str]  # notification, person, channel: a person's phones are one message
 
 
-def _message(one: Waiting) -> _Message:
+def _message(one: Waiting | Planned) -> _Message:
     return one.notification_id, one.user_id, one.channel
 
 
-def _charge(going: Iterable[Waiting], facts: _Facts) -> dict[_Message, Over]:
-    """What is over a cap. One that has waited for its digest is not counted: it would wait for the next, and
-    the next."""
-    uses: dict[_Message, Use] = {}
-    for one in going:
-        if not one.critical and one.channel in WAKING and not _is_digest(one):
-            per_hour = facts.rules.of(one.user_id).cap_per_hour
-            uses[_message(one)] = caps.use(one.user_id, one.channel, facts.type_of(one), per_hour)
+def _charge(going: Iterable[Waiting], made: Iterable[Planned], facts: _Facts) -> dict[_Message, Over]:
+    """What is over a cap; digests are charged, too."""
+    uses = {_message(one): _use(one, None, facts) for one in made}
+    uses |= {
+        _message(one): _use(one, facts.type_of(one), facts)
+        for one in going
+        if not one.critical and one.channel in WAKING
+    }
     answers = zip(uses, caps.charge(list(uses.values())), strict=True)
     return {message: over for message, over in answers if over is not None}
 
 
-def _over(one: Waiting, over: Over, facts: _Facts) -> Fate:
-    """Into the next digest, or not at all. There is no other channel to choose by now."""
+def _use(one: Waiting | Planned, type: TypeRules | None, facts: _Facts) -> Use:
+    return caps.use(one.user_id, one.channel, type, facts.rules.of(one.user_id).cap_per_hour)
+
+
+def _goes(one: Waiting, over: Mapping[_Message, Over], facts: _Facts) -> Fate:
+    """Out; or, if it is one too many, into the next digest, or not at all: there is no other channel by now.
+
+    What has waited for its digest goes out: it would wait for the next, and the next.
+    """
+    excess = over.get(_message(one))
+    if excess is None or one.collected:
+        return Fate(Status.QUEUED)
     type = facts.type_of(one)
     if type is None or type.overflow == Overflow.SKIP:
-        return Fate(Status.SKIPPED, Reason.CAPPED.value, detail=caps.detail(over, Overflow.SKIP.value))
-    daily_at = facts.rules.of(one.user_id).daily_at
-    at = localtime.next_daily(daily_at, facts.people[one.user_id].zone, facts.now)
-    until = at + timedelta(seconds=store.spread_of(one.user_id))
+        detail = caps.detail(excess, Overflow.SKIP.value)
+        return Fate(Status.SKIPPED, Reason.CAPPED.value, detail=detail)
+    until = overflow.next_digest(one.user_id, facts.people[one.user_id].zone, facts.now, rules=facts.rules)
     until = until if one.expires_at is None else min(until, one.expires_at)
-    return Fate(Status.HELD, Reason.DIGEST.value, until, None, caps.detail(over, Overflow.DIGEST.value))
+    detail = caps.detail(excess, Overflow.DIGEST.value)
+    return Fate(Status.HELD, Reason.DIGEST.value, until, None, detail)

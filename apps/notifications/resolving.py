@@ -105,6 +105,8 @@ def _order(caller: Caller, request: NotificationInput, found: Catalog) -> Order:
     template = found.templates[request.template] if request.template is not None else None
     type = found.types.get(request.type or (template.type if template else ""))
     channels = channels_of(request, template, type)
+    if type and template:
+        type = type.among(template.version.channels)
     related = request.related_object
     return Order(
         organization_id=caller.organization_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
@@ -41,9 +42,11 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValid
 
 def _local_time(value: str) -> str:
     try:
-        localtime.parse_local(value)
+        asked = localtime.parse_local(value)
     except ValueError as error:
         raise PydanticCustomError("local_time", str(error)) from None
+    if isinstance(asked, datetime) and not MINYEAR < asked.year < MAXYEAR:  # elsewhere it is another year
+        raise PydanticCustomError("local_time", "There is no such time.")
     return value
 
 

@@ -78,6 +78,7 @@ class Reason(models.TextChoices):
     QUIET_HOURS = "quiet_hours", "waits for the end of the person's quiet hours"
     LEGAL_HOURS = "legal_hours", "waits for the hours in which the law allows advertising by SMS"
     DIGEST = "digest", "waits for the person's next digest"
+    COLLECTED = "collected", "waits in a digest, whose time has come, until the person takes messages"
     OPTED_OUT = "opted_out", "the person does not want this"
     DUPLICATE = "duplicate", "the person was told of the same event before"
     CAPPED = "capped", "the person has had as many of these as they may get for now"

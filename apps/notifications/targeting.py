@@ -9,12 +9,12 @@ from uuid import UUID
 from apps.notifications import decisions, dedupe, overflow, planning, transitions
 from apps.notifications.decisions import Decision
 from apps.notifications.dedupe import Mark
+from apps.notifications.overflow import Plan
 from apps.notifications.planning import Known, Places, Recipient, Wish
 from apps.notifications.transitions import Planned
 from apps.preferences import store, suppression
 from apps.users import places
 
-DEDUPE_WINDOW = 86_400  # seconds, of what has no type
 Asked = Sequence[tuple[Wish, Sequence[Recipient]]]
 
 
@@ -29,7 +29,8 @@ def plan(asked: Asked, now: datetime, *, found: Places) -> list[list[Planned]]:
     """The targets of each, in the caller's transaction: decided, and charged to people's caps.
 
     found: the places of all of them. One statement each for suppressed addresses and for preferences, one for
-    events if there is a dedupe_key, two for caps if there are any; whatever the number of notifications.
+    events if there is a dedupe_key, two for caps if there are any, and two for each further channel that is
+    tried; whatever the number of notifications.
     """
     suppressed = suppression.among(
         {pair for wish, people in asked for pair in planning.addresses(wish.reach, people, found)}
@@ -41,9 +42,9 @@ def plan(asked: Asked, now: datetime, *, found: Places) -> list[list[Planned]]:
         known = Known(
             places=found, suppressed=suppressed, rules=rules, told=told.get(wish.notification_id, ())
         )
-        planned.append((wish, people, planning.plan(wish, people, now, known), known))
+        planned.append(Plan(wish, people, planning.plan(wish, people, now, known), known))
     overflow.settle(planned, now)
-    return [targets for _, _, targets, _ in planned]
+    return [one.targets for one in planned]
 
 
 def create(targets: Sequence[Planned], *, summarised: Collection[UUID]) -> None:
@@ -74,7 +75,7 @@ def _told(asked: Asked) -> dict[UUID, set[int]]:
             wish.type.slug if wish.type else "",
             wish.dedupe_key,
             wish.notification_id,
-            wish.type.dedupe_window if wish.type else DEDUPE_WINDOW,
+            wish.dedupe_window,
         )
         for wish, people in asked
         if wish.dedupe_key
