@@ -303,10 +303,10 @@ def test_a_body_that_is_no_form_is_refused(body: bytes, content_type: str, ada: 
 
 
 def test_statements(ada: User) -> None:
-    """Who; their lock, what time it is and what is off; the choice, which locks for itself."""
+    """Who; their lock, what time it is and what is off; the choice, which locks for itself; what waits, too."""
     with capture() as clicked:
         as_form(link(ada))
-    assert len(clicked) == 6, clicked
+    assert len(clicked) == 8, clicked
     with capture() as again:
         as_form(link(ada))
     assert not [sql for sql in again if sql.startswith(("INSERT", "UPDATE", "DELETE"))]
