@@ -22,9 +22,9 @@ MAX_ACTIONS = 5
 MAX_SECONDS = 5.0  # of CPU, to render the example in every language by every channel
 MAX_ID = 50  # characters of an action's
 
-# What a template is given beside the payload, whoever sends it.
+# What a template is given beside the payload. A payload may have an unsubscribe_url of its own, no recipient.
 GIVEN = ("recipient", "unsubscribe_url")
-_SAMPLE = {"recipient": SAMPLE_RECIPIENT, "unsubscribe_url": "https://example.com/unsubscribe"}
+_UNSUBSCRIBE = "https://example.com/unsubscribe"
 
 _EVERY = {"subject", "body"}
 _PARTS = {
@@ -210,8 +210,8 @@ def _payload(schema: object, example: object, defaults: object) -> Iterator[Faul
             yield wrong[-1]
     if wrong or not (isinstance(schema, dict) and isinstance(example, dict) and isinstance(defaults, dict)):
         return
-    for name in GIVEN:
-        for where, names in (("example", example), ("defaults", defaults), ("schema", _named(schema))):
+    for where, names in (("example", example), ("defaults", defaults), ("schema", _named(schema))):
+        for name in GIVEN if where == "defaults" else GIVEN[:1]:
             if name in names:
                 yield Fault(f"{where}.{name}", "conflict", "This name is given, not sent.")
     for fault in faults_of(schema, {**defaults, **example}):
@@ -231,7 +231,7 @@ def _within(name: str, path: str) -> str:
 
 def _rendered(version: Version, example: Mapping[str, Any]) -> Iterator[Fault]:
     """Each part alone, so that a fault has its place."""
-    context = {**example, **_SAMPLE}
+    context = {"unsubscribe_url": _UNSUBSCRIBE, **example, "recipient": SAMPLE_RECIPIENT}
     started = time.thread_time()
     for channel, language, part, source in _every_part(version.content):
         if time.thread_time() - started > MAX_SECONDS:

@@ -39,6 +39,9 @@ def test_nothing_is_wrong() -> None:
     schema = {"type": "object", "required": ["name"]}
     assert found(content, schema=schema, example={"name": "a"}, track=True) == []
     assert found(content, schema=schema, defaults={"name": "a"}) == []
+    own = {"name": "a", "unsubscribe_url": "https://a.example/unsubscribe"}
+    assert found(content, schema=schema, example=own) == []
+    assert found(content, schema=schema, example=own | {"unsubscribe_url": "javascript:x"}) != []
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,7 @@ def test_an_endless_template_is_told_as_such() -> None:
         ({"example": []}, "example", "invalid"),
         ({"defaults": "x"}, "defaults", "invalid"),
         ({"defaults": {"recipient": {}}}, "defaults.recipient", "conflict"),
-        ({"example": {"unsubscribe_url": "x"}}, "example.unsubscribe_url", "conflict"),
+        ({"defaults": {"unsubscribe_url": "x"}}, "defaults.unsubscribe_url", "conflict"),
         ({"schema": {"type": "object", "properties": {"recipient": {}}}}, "schema.recipient", "conflict"),
         ({"track": True}, "track", "conflict"),
         ({"default_language": "de"}, "content.sms", "no_content"),
