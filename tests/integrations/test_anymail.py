@@ -647,9 +647,13 @@ class TestConnections:
         outcomes = await send(adapter, [mail(address="anna+sim-hang@example.com"), mail(), mail()])
         await adapter.close()
         assert outcomes[0] == UnknownOutcome("timeout")
-        # One may get the thread in the very moment in which its time is up.
-        assert set(outcomes[1:]) <= {TemporaryFailure("not_started"), TemporaryFailure("unreachable")}
-        assert [entry["address"] for entry in ledger_of(simulator)] == ["anna+sim-hang@example.com"]
+        # One may get the thread in the very moment in which its time is up; on a busy machine, just before.
+        taken = [one for one in outcomes[1:] if isinstance(one, Accepted)]
+        assert len(taken) < 2
+        late = {TemporaryFailure("not_started"), TemporaryFailure("unreachable")}
+        assert {one for one in outcomes[1:] if one not in taken} <= late
+        assert ledger_of(simulator)[0]["address"] == "anna+sim-hang@example.com"
+        assert len(ledger_of(simulator)) == 1 + len(taken)
 
     async def test_a_host_that_is_none_and_tls_that_is_none(self, simulator: Simulator) -> None:
         assert await outcome(build("postmark", "http://nowhere.invalid")) == TemporaryFailure("unreachable")

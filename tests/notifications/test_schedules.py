@@ -210,7 +210,7 @@ def test_a_user_or_template_that_is_gone(caller: Caller, caplog: pytest.LogCaptu
     targets = ["ada", {"external_id": "new", "email": "new@example.com"}]
     row = hourly(caller, notification={"template": "hello", "targets": targets, "channels": ["email"]})
     User.objects.update(external_id="somebody else")
-    NotificationTemplate.objects.all().delete()
+    NotificationTemplate.objects.filter(slug="hello").update(slug="gone")
     assert failed(row) == {
         "notification.targets[0]": "unknown_user", "notification.template": "unknown_template",
     }  # fmt: skip

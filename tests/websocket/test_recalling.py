@@ -173,7 +173,7 @@ class Reader:
 
 def items(*sequences: int) -> list[Item]:
     at = datetime(2026, 11, 20, tzinfo=UTC)
-    return [Item(number, uuid4(), uuid4(), "", "", at) for number in sequences]
+    return [Item(number, uuid4(), uuid4(), "", "", "", None, at) for number in sequences]
 
 
 async def test_a_page_that_is_being_sent_stops_for_the_recall_and_goes_on_with_a_new_one():
