@@ -303,7 +303,7 @@ def test_a_body_that_is_no_form_is_refused(body: bytes, content_type: str, ada: 
 
 
 def test_statements(ada: User) -> None:
-    """Who; their lock, what time it is and what is off; the choice, which locks for itself; what waits, too."""
+    """Who; their lock, the time and what is off; the choice, which locks for itself; what waits, under it."""
     with capture() as clicked:
         as_form(link(ada))
     assert len(clicked) == 8, clicked
