@@ -196,11 +196,14 @@ def rendered(
 ) -> Rendered:
     """The texts for one recipient. Raises RenderingError.
 
-    unsubscribe: what a template knows as `unsubscribe_url`, unless the payload has one of its own.
+    unsubscribe: what a template knows as `unsubscribe_url`, unless the payload has one of its own. Where
+    there is none the name is left out: to Liquid an empty text is true.
     """
     if content.version is None:
         return _as_written(content, channel)
-    context = {"unsubscribe_url": unsubscribe, **content.payload, "recipient": recipient}
+    context = {**content.payload, "recipient": recipient}
+    if unsubscribe:
+        context.setdefault("unsubscribe_url", unsubscribe)
     language = recipient.get("language", "")
     return Rendered(*messages.words(content.version, channel, language, context))
 

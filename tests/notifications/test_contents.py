@@ -65,6 +65,21 @@ def test_people_are_sent_words_alone(channel: str) -> None:
     assert parts is not None and not parts.data
 
 
+@pytest.mark.parametrize(
+    ("public_url", "critical", "there"),
+    [("https://a.example", False, True), ("https://a.example", True, False), ("", False, False)],
+)
+def test_a_foot_is_there_only_with_a_link(
+    public_url: str, critical: bool, there: bool, settings: Any
+) -> None:
+    settings.PUBLIC_URL = public_url
+    (ada,) = rows.people()
+    parts = {"body": "x{% if unsubscribe_url %} out: {{ unsubscribe_url }}{% endif %}"}
+    _, sent = going_out(rows.notification(content={"email": parts}, critical=critical), ada, "email")
+    assert sent is not None
+    assert sent.text.startswith("x out: https://a.example/") if there else sent.text == "x"
+
+
 @pytest.mark.parametrize("channel", DATA_CHANNELS)
 def test_a_template_and_data_together(channel: str) -> None:
     (ada,) = rows.people(external_id="ada", name="Ada")
