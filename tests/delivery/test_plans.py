@@ -10,6 +10,7 @@ import pytest
 from django.db import connection, transaction
 from django.test import override_settings
 
+from apps.content.models import NotificationTemplate
 from apps.delivery import claims, helping, receipts, sweeper
 from apps.delivery.claims import Claim
 from apps.delivery.settling import Ended, settle
@@ -20,10 +21,11 @@ from apps.notifications.statuses import Status
 from apps.notifications.transitions import Due
 from apps.preferences import choices, suppression
 from apps.preferences.choices import Wanted
+from apps.preferences.models import UserPreference
 from apps.preferences.suppression import Cause, Fact
 from project import db, ids
 from tests.api_helpers import make_service
-from tests.support import rows
+from tests.support import rows, templates
 from tests.support.database import Prepared
 from tests.support.rows import LANE
 
@@ -94,7 +96,17 @@ _FILL_MARKS = """
 INSERT INTO notifications_dedupemark (user_id, type, key, notification_id, until)
 SELECT n, '', 'key', gen_random_uuid(), now() FROM generate_series(1, 3000) n
 """
+_FILL_TEMPLATES = """
+INSERT INTO content_template (organization_id, slug, type, default_language)
+SELECT 1, 'template-' || n, '', 'en' FROM generate_series(1, 3000) n
+"""
+_FILL_TYPES = """
+INSERT INTO content_notificationtype (organization_id, slug, name, description, category, channels, critical,
+                                      dedupe_window, overflow, fallback)
+SELECT 1, 'type-' || n, '', '', 'immediate', '{}', false, 60, 'skip', '{}' FROM generate_series(1, 3000) n
+"""
 _FILLS = (
+    *(_FILL_TEMPLATES, _FILL_TYPES),
     *(_FILL_PEOPLE, _FILL_CHOICES, _FILL_ITEMS, _FILL_MARKS),
     *(_FILL_ATTEMPTS, _FILL_CLAIMS, _FILL_SUMMARIES, _FILL_SUPPRESSIONS, _FILL_TEMPORARY, _FILL_LETTERS),
     _FILL_RECEIPTS,
@@ -197,6 +209,28 @@ def helping_out() -> None:
     assert effects == {1: "answered"}
 
 
+def waiting_for_a_digest() -> int:
+    """Two targets of somebody who has caps; their id."""
+    if not NotificationTemplate.objects.filter(slug="digest_email").exists():
+        templates.template("digest_email", {"email": {"subject": "{{ count }}", "body": "x"}})
+        templates.type_of("news")
+    (person,) = rows.people()
+    UserPreference.objects.create(user=person, cap_per_hour=9)
+    note = rows.notification(kept=True, type="news")
+    rows.targets(note, Status.HELD, 2, user_id=person.pk, reason="digest")
+    rows.targets(note, Status.HELD, user_id=person.pk, reason="quiet_hours")
+    return person.pk
+
+
+def releasing() -> None:
+    waiting_for_a_digest()
+    holds.release_due(1000)
+
+
+def deciding_anew() -> None:
+    holds.decide_anew([waiting_for_a_digest()], why="preferences")
+
+
 def forgetting() -> None:
     receipts.forget_old(1000)
 
@@ -212,6 +246,10 @@ TARGET, CLAIM_ROW = "notifications_notificationtarget_pkey", "delivery_claim_pke
 SUMMARY = "notifications_notificationsummary_pkey"
 INBOX_ITEM = "notifications_inboxitem_pkey"
 SUPPRESSED, SWITCHED, NOTE = "suppression_once", "choice_once", "notifications_notification_pkey"
+REGROUPED = {
+    *("users_user_pkey", "target_held_of_user", NOTE, TARGET, SUMMARY, SWITCHED, "preference_defaults_once"),
+    *("preferences_userpreference_pkey", "template_slug", "type_slug", "notifications_capuse_pkey"),
+}
 ACTS: dict[str, tuple[Callable[[], object], set[str]]] = {
     "claim": (lambda: transitions.claim(Due(LANE, 500), 1), {"target_due", SWITCHED, NOTE}),
     "in-app claim": (lambda: transitions.lock_due(Due(LANE, 500)), {"target_due", SWITCHED, NOTE}),
@@ -246,7 +284,8 @@ ACTS: dict[str, tuple[Callable[[], object], set[str]]] = {
     ),
     "forget receipts": (forgetting, {"receipt_age"}),
     "expire": (lambda: sweeper.expire_overdue(1000), {"target_expiring"}),
-    "release": (lambda: holds.release_due(1000), {"target_held"}),
+    "release": (releasing, {"target_held", *REGROUPED}),
+    "decide anew": (deciding_anew, REGROUPED),
     "forget keys": (lambda: idempotency.forget_old(1000), {"idempotency_key_age"}),
     "attempts": (
         lambda: attempts.attempts_page(Notification.objects.latest("id"), {}),

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
+from django.db import transaction
 
+from apps.content import catalog
 from apps.delivery import claims, engine, receipts, sweeper, watch
 from apps.integrations.contract import (
     Accepted,
@@ -17,7 +19,7 @@ from apps.integrations.contract import (
     TemporaryFailure,
     UnknownOutcome,
 )
-from apps.notifications import contents, inbox, intake
+from apps.notifications import contents, holds, inbox, intake
 from apps.notifications.intake import Order
 from apps.notifications.models import NotificationTarget
 from apps.notifications.statuses import Status
@@ -25,7 +27,7 @@ from apps.preferences import suppression
 from apps.preferences.suppression import Cause, Fact
 from apps.users import people
 from project import clock, db, ids, queues
-from tests.support import rows
+from tests.support import rows, templates
 from tests.support.adapters import always, answering
 from tests.support.database import capture, move_clock
 from tests.support.receivers import KEY
@@ -171,6 +173,50 @@ def test_rescuing_a_claim_costs_the_same_for_any_number_of_targets(count: int, s
     move_clock(settings.CLAIM_LEASE + settings.UNKNOWN_GRACE + 2)
     judge = cost(lambda: sweeper.judge_unknown(10))
     assert (rescue, judge) == (7, 6)
+
+
+def held(count: int, reason: str) -> None:
+    """Of as many people, two for each of them."""
+    note = rows.notification(kept=True, type="news")
+    for person in rows.people(count):
+        rows.targets(note, Status.HELD, 2, user_id=person.pk, reason=reason, address=person.email)
+
+
+@pytest.mark.parametrize("count", [2, 500])
+def test_a_release_costs_seven_statements_for_any_number(count: int) -> None:
+    """Who is due, their lock, what they have waiting; the time, what they want; targets, summaries."""
+    note = rows.notification(kept=True)
+    ids = [rows.targets(note, Status.HELD)[0] for _ in range(count)]
+    assert cost(lambda: holds.release_due(1_000)) == 7
+    assert set(rows.statuses(ids)) == {"queued"}
+
+
+@pytest.mark.parametrize("count", [2, 200])
+@pytest.mark.parametrize(
+    ("reason", "statements"),
+    [
+        ("quiet_hours", 9),  # and types, decisions
+        ("digest", 14),  # and the template, the texts, the people; notifications and targets of digests
+    ],
+)
+def test_a_release_of_what_belongs_together_costs_the_same_for_any_number(
+    reason: str, statements: int, count: int
+) -> None:
+    templates.template("digest_email", {"email": {"subject": "{{ count }}", "body": "x"}})
+    templates.type_of("news")
+    catalog.find(1, templates=["digest_email"])  # this process has met the version
+    held(count, reason)
+    assert cost(lambda: holds.release_due(1_000)) == statements
+
+
+@pytest.mark.parametrize("count", [2, 200])
+def test_deciding_anew_costs_the_same_for_any_number(count: int) -> None:
+    """The lock, what they have waiting; the time, what they want; targets, summaries, decisions."""
+    note = rows.notification(kept=True)
+    (person,) = rows.people()
+    rows.targets(note, Status.HELD, count, user_id=person.pk, reason="quiet_hours")
+    with transaction.atomic():
+        assert cost(lambda: holds.decide_anew([person.pk], why="preferences")) == 7
 
 
 def told(kind: ReceiptKind, status: Status, count: int) -> list[ReceiptEvent]:
