@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from apps.content.catalog import TypeRules
-from apps.notifications.deciding import Asking, Place, decide
+from apps.notifications.deciding import Asking, Decided, Place, decide
 from apps.notifications.transitions import Planned
 from apps.preferences import store, suppression
 from apps.users import places as places_of
@@ -106,8 +106,11 @@ Wanted = tuple[Recipient, str, str]  # a person, a channel, and an address, whic
 
 def targets(wish: Wish, wanted: Sequence[Wanted], now: datetime, *, known: Known) -> list[Planned]:
     """A target for each of these, as decided."""
-    made = ids.target_ids(len(wanted))
-    return [_target(wish, id, one, now, known=known) for id, one in zip(made, wanted, strict=True)]
+    made, asking = ids.target_ids(len(wanted)), wish.asking(now)
+    return [
+        _target(wish, id, one, decide(asking, _place(wish, *one, known=known), now))
+        for id, one in zip(made, wanted, strict=True)
+    ]
 
 
 def count(
@@ -181,9 +184,8 @@ def _wanted(
     return wanted
 
 
-def _target(wish: Wish, id: UUID, one: tuple[Recipient, str, str], now: datetime, *, known: Known) -> Planned:
+def _target(wish: Wish, id: UUID, one: Wanted, decided: Decided) -> Planned:
     person, channel, address = one
-    decided = decide(wish.asking(now), _place(wish, person, channel, address, known=known), now)
     return Planned(
         id=id,
         notification_id=wish.notification_id,
