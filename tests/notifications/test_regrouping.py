@@ -339,6 +339,7 @@ def test_one_of_two_that_does_not_render_leaves_no_digest(api: Api, ada: User, n
 
 
 def test_without_a_template_for_digests_all_go_by_themselves(api: Api, ada: User, noon: datetime) -> None:
+    templates.forget_seeds()
     want(ada, "", "", "daily")
     ids = [post(api, ada), post(api, ada)]
     set_clock(noon + timedelta(hours=20))
