@@ -5,6 +5,7 @@ Everybody lives in UTC here, unless said otherwise; the clock is moved to noon o
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,7 +26,14 @@ from project import clock, db
 from tests.api_helpers import Api
 from tests.notifications.api_support import accepted, send
 from tests.support import rows, templates
-from tests.support.database import capture, in_threads, move_clock
+from tests.support.database import (
+    capture,
+    in_threads,
+    move_clock,
+    other_connection,
+    until,
+    waits_for_a_lock,
+)
 
 pytestmark = pytest.mark.django_db
 HOUR = 3600
@@ -591,6 +599,34 @@ def test_two_sweepers_and_a_change_at_the_same_moment_make_one_digest(api: Api, 
         assert {rows.row(id)["merged_into"] for id in ids[one.user_id]} == {one.id}
         assert one.notification.payload["count"] == 5
     rows.assert_books_balance()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_for_whom_somebody_decides_nobody_else_does() -> None:
+    """A sweeper goes on with others; who changes wishes waits, and finds what is left."""
+    ada, ben = rows.people(2)
+    note = rows.notification(kept=True)
+    ids = [rows.targets(note, rows.Status.HELD, user_id=one.pk)[0] for one in (ada, ada, ben)]
+    lock = "SELECT 1 FROM users_user WHERE id = %s FOR NO KEY UPDATE"
+    pids: list[int] = []
+
+    def change() -> None:
+        with db.one_transaction():
+            pids.append(db.rows("SELECT pg_backend_pid()")[0][0])
+            holds.decide_anew([ada.pk], why="preferences")
+        connection.close()
+
+    with other_connection() as other, other_connection() as observer:
+        other.execute(lock, [ada.pk])
+        assert holds.release_due(10) == 1
+        assert rows.statuses(ids) == ["held", "held", "queued"]
+        thread = threading.Thread(target=change)
+        thread.start()
+        until(lambda: pids and waits_for_a_lock(observer, pids[0]))
+        assert rows.statuses(ids[:2]) == ["held", "held"]
+        other.rollback()
+        thread.join(10)
+    assert rows.statuses(ids) == ["queued"] * 3
 
 
 def test_a_suppressed_address_is_left_to_the_claim(api: Api, ada: User, noon: datetime) -> None:
