@@ -341,3 +341,21 @@ def test_people_of_another_organization_are_unknown(api: Api) -> None:
     theirs = User.objects.get(external_id="theirs")
     found = fields(send(api, targets=["ada", theirs.pk, "theirs"]))
     assert found == {"targets[1]": "unknown_user", "targets[2]": "unknown_user"}
+
+
+@pytest.mark.parametrize("time", ["9:00", "24:00", "09:00Z", "0001-01-01T00:00", "9999-12-31T23:59", ""])
+def test_a_local_time_that_is_none_anywhere(api: Api, time: str) -> None:
+    """At the ends of the calendar it is another year elsewhere, which there may not be."""
+    assert fields(send(api, targets=["ada"], local_time=time)) == {"local_time": "invalid"}
+
+
+def test_a_local_time_is_not_a_time_for_all(api: Api) -> None:
+    later = (clock.now() + timedelta(hours=1)).isoformat()
+    sent = send(api, targets=["ada"], local_time="09:00", scheduled_at=later)
+    assert fields(sent) == {"local_time": "conflict"}
+
+
+@pytest.mark.parametrize("key", ["dedupe_key", "collapse_key"])
+@pytest.mark.parametrize("value", ["", "x" * 256, "a\0", 7])
+def test_keys_are_texts_of_some_length(api: Api, key: str, value: object) -> None:
+    assert fields(send(api, targets=["ada"], **{key: value})).keys() == {key}
