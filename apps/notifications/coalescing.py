@@ -20,8 +20,7 @@ class Waiting(NamedTuple):
     channel: str
     address: str
     reason: str  # of its hold
-    held_until: datetime
-    due: bool  # its time has come
+    held_until: datetime | None  # None: its time has come
     expires_at: datetime | None
     late: bool  # it has expired
     lane: str
@@ -36,7 +35,8 @@ class Waiting(NamedTuple):
     @property
     def collected(self) -> bool:
         """Whether the time of the digest it waited for has come."""
-        return self.reason == Reason.COLLECTED or (self.due and self.reason == Reason.DIGEST)
+        has_come = self.held_until is None and self.reason == Reason.DIGEST
+        return has_come or self.reason == Reason.COLLECTED
 
 
 def merged(waiting: Iterable[Waiting]) -> dict[UUID, UUID]:

@@ -68,9 +68,10 @@ def _lock(user_ids: Sequence[int], more: str = "") -> dict[int, Person]:
 # One probe per person of the index of what they have waiting: by that of what is due each batch would read
 # all of it, on everybody's morning. LATERAL and the order leave no other choice, as in `unwanted.py`.
 _WAITING = """
-SELECT t.id, t.notification_id, t.organization_id, t.user_id, t.channel, t.address, t.reason, t.held_until,
-       t.held_until <= carillon_now(), t.expires_at, coalesce(t.expires_at <= carillon_now(), false), t.lane,
-       t.attempts_allowed, n.type, n.critical, n.scheduled_at, n.local_time, n.collapse_key, n.created_at
+SELECT t.id, t.notification_id, t.organization_id, t.user_id, t.channel, t.address, t.reason,
+       CASE WHEN t.held_until > carillon_now() THEN t.held_until END,
+       t.expires_at, coalesce(t.expires_at <= carillon_now(), false), t.lane, t.attempts_allowed,
+       n.type, n.critical, n.scheduled_at, n.local_time, n.collapse_key, n.created_at
 FROM unnest(%b::bigint[]) AS p(id) CROSS JOIN LATERAL (
     SELECT * FROM notifications_notificationtarget
     WHERE user_id = p.id AND held_until > '2000-01-01 00:00:00+00' {more}
