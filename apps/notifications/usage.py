@@ -24,14 +24,15 @@ SELECT last, {_AGO.format(HORIZON)} FROM notifications_usecursor
 WHERE last < {_AGO.format(HORIZON + EVERY)} FOR UPDATE SKIP LOCKED
 """
 
-# The place is the last one seen or, where no more are left, the horizon.
+# The place is the last one seen or, where no more are left, the horizon. A draft that was tried may be gone.
 _COUNT = """
 WITH seen AS MATERIALIZED (
     SELECT id, template_version, created_at FROM notifications_notification
     WHERE id > %(last)s::uuid AND id < %(until)s::uuid ORDER BY id LIMIT %(limit)s::bigint
 ), counted AS (
     INSERT INTO content_templateuse AS u (version_id, count, last_at)
-    SELECT template_version, count(*), max(created_at) FROM seen WHERE template_version IS NOT NULL
+    SELECT template_version, count(*), max(created_at) FROM seen
+    WHERE template_version IN (SELECT id FROM content_templateversion WHERE id = template_version)
     GROUP BY template_version ORDER BY template_version
     ON CONFLICT (version_id) DO UPDATE
     SET count = u.count + excluded.count, last_at = greatest(u.last_at, excluded.last_at)
