@@ -19,14 +19,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 from apps.notifications.statuses import MOVES, SETTLED, Status
-from apps.users import places
+from tests.chaos import choice_checks
 from tests.chaos.evidence import Evidence, Probe, Target
 from tests.chaos.stage import LEASE
+from tests.chaos.violation import Found, Violation
 
 CRITICAL_BOUND = 3.0  # seconds from a critical POST's answer to the provider, or into the inbox
 BACKED_UP_WITHIN = 1.0  # seconds: the backlog was seen so shortly before or after
@@ -37,20 +37,6 @@ DRAINED_WITHIN = KNOWN_FOR + CLAIMING + LEASE
 REFUSALS = ("temporary_failure", "permanent_failure")
 ACCEPTED = ("sent", "delivered")
 KEYED = ("push", "webhook")  # collapse id, topic, webhook-id; chats have nothing of the kind
-
-
-@dataclass(frozen=True)
-class Violation:
-    """`kind`: lost, duplicated or wrong, as the last line counts them. `of_time`: also a machine that is too
-    busy brings it about: what is late, and calls that time out without a fault."""
-
-    invariant: str
-    kind: str
-    text: str
-    of_time: bool = False
-
-
-Found = Iterator[Violation]
 
 
 def exit_code(violations: Collection[Violation]) -> int:
@@ -138,9 +124,17 @@ def unknown_bound(seen: Evidence) -> int:
 
 
 def keys_work_once(seen: Evidence) -> Found:
-    """I4: one notification per key and row, the one that was answered; repeats are answered alike."""
+    """I4: one notification per key and row, the one that was answered; repeats are answered alike.
+
+    The engine's own digests, and nothing else, are nobody's.
+    """
     by_row: dict[str, UUID] = {}
+    own = {digest.notification for digest in seen.digests.values()}
     for id, row in seen.rows.items():
+        if id in own:
+            continue
+        if not row:
+            yield Violation("I4", "wrong", f"nobody has asked for {id}")
         if row in by_row:
             yield Violation("I4", "duplicated", f"{row} took effect twice: {by_row[row]} and {id}")
         by_row[row] = id
@@ -175,16 +169,7 @@ def _sent_after(seen: Evidence, id: UUID, known: float | None, why: str) -> Foun
     """
     if known is None:
         return
-    target = seen.targets[id]
-    accepted = {entry.attempt for entry in seen.ledger.get(id, ())}
-    began = [
-        one.started_at
-        for one in seen.attempts.get(id, ())
-        if one.id in accepted or target.channel in places.CHANNELS
-    ]
-    if target.channel == "in_app" and target.delivered_at is not None:
-        began.append(target.delivered_at)
-    for at in began:
+    for at in seen.began(id):
         if at > known:
             yield Violation("I5", "wrong", f"target {id} was sent {at - known:.3f} s after it was {why}")
 
@@ -300,6 +285,10 @@ CHECKS: tuple[Callable[[Evidence], Found], ...] = (
     inboxes_arrive,
     critical_is_fast,
     providers_are_as_told,
+    choice_checks.choices_are_kept,
+    choice_checks.events_are_told_once,
+    choice_checks.merged_goes_out_elsewhere,
+    choice_checks.digests_are_complete,
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -21,12 +21,13 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """`at`: seconds since 1970 when it was here, so after the commit it tells of."""
+    """`at`: seconds since 1970 when it was here, so after the commit it tells of. `tries`: with this one."""
 
     status: int
     body: bytes
     replayed: bool
     at: float
+    tries: int = 1
 
     @property
     def json(self) -> Any:
@@ -56,12 +57,12 @@ class Client:
         headers = self._headers | ({"Idempotency-Key": key} if key else {})
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        while True:
-            answer = await self._try(method, path, body, headers, or_else)
-            if answer is not None:
-                return answer
+        tries = 1
+        while (answer := await self._try(method, path, body, headers, or_else)) is None:
             self.ambiguous += 1
+            tries += 1
             await asyncio.sleep(PAUSE)
+        return replace(answer, tries=tries)
 
     async def close(self) -> None:
         if self._session is not None:

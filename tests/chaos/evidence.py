@@ -15,6 +15,8 @@ from uuid import UUID
 import orjson
 import psycopg
 
+from apps.users import places
+
 
 class Target(NamedTuple):
     notification: UUID
@@ -25,11 +27,29 @@ class Target(NamedTuple):
     status: str
     delivered_at: float | None  # seconds since 1970, as all times here
     recalled: bool = False  # a cancellation took it out of the inbox
+    reason: str = ""
+    merged_into: UUID | None = None  # the target that went out in its place
+
+
+class Typed(NamedTuple):
+    """What a notification that has a type says of itself."""
+
+    type: str
+    dedupe_key: str = ""
+    collapse_key: str = ""
+
+
+class Digest(NamedTuple):
+    """What a digest says that it has: how many, and the notifications that are listed."""
+
+    notification: UUID
+    count: int
+    listed: list[UUID]
 
 
 class Attempt(NamedTuple):
-    """Of a target that is dead, whose notification was cancelled, whose address is suppressed or removed; or
-    of a provider that was drained."""
+    """Of a target that is dead, whose notification was cancelled, whose address is suppressed or removed, or
+    whose person had something off; or of a provider that was drained."""
 
     target: UUID
     id: UUID
@@ -56,14 +76,28 @@ class Drain(NamedTuple):
     end: float
 
 
+class Off(NamedTuple):
+    """A time in which a person had a type off by a channel: from the answer to right before it was on again.
+
+    begin: infinite if an earlier try to switch it on may have had its effect meanwhile.
+    """
+
+    user: int
+    type: str
+    channel: str
+    begin: float
+    end: float
+
+
 class Asked(NamedTuple):
     """Of what attempts are wanted, and since when it was known: by notification, by channel and address, by
-    address; and the drains."""
+    address; the drains, and what people had off."""
 
     cancelled: dict[UUID, float]
     suppressed: dict[tuple[str, str], float]
     removed: dict[str, float]
     drains: list[Drain]
+    offs: list[Off]
 
 
 class Move(NamedTuple):
@@ -122,6 +156,9 @@ class Evidence:
     drains: list[Drain] = field(default_factory=list)
     by_drained: list[Attempt] = field(default_factory=list)  # by drained providers meanwhile
     bad_answers: set[str] = field(default_factory=set)  # addresses that are answered with what tells nothing
+    offs: list[Off] = field(default_factory=list)
+    typed: dict[UUID, Typed] = field(default_factory=dict)  # by notification
+    digests: dict[UUID, Digest] = field(default_factory=dict)  # that the engine has made, by target
     failovers: int = 0  # attempts by another provider than the one before
     listened: list[Listened] = field(default_factory=list)
     inboxes: dict[int, list[tuple[int, UUID]]] = field(default_factory=dict)
@@ -130,6 +167,19 @@ class Evidence:
     backed_up: list[float] = field(default_factory=list)  # when the bulk lanes were seen to be full
     unanswered: int = 0  # messages in requests that a provider never answered, counted on the wire
     in_the_air: int = 0  # messages in the air when workers or the database were taken away
+
+    def began(self, id: UUID) -> list[float]:
+        """When what came of it began, or was in the inbox."""
+        target = self.targets[id]
+        accepted = {entry.attempt for entry in self.ledger.get(id, ())}
+        began = [
+            one.started_at
+            for one in self.attempts.get(id, ())
+            if one.id in accepted or target.channel in places.CHANNELS
+        ]
+        if target.channel == "in_app" and target.delivered_at is not None:
+            began.append(target.delivered_at)
+        return began
 
 
 def read_ledger(path: Path) -> dict[UUID, list[Entry]]:
@@ -146,7 +196,7 @@ def read_ledger(path: Path) -> dict[UUID, list[Entry]]:
 
 _TARGETS = """
 SELECT id, notification_id, user_id, channel, lane, address, status, extract(epoch FROM delivered_at)::float8,
-       recalled_at IS NOT NULL
+       recalled_at IS NOT NULL, reason, merged_into
 FROM notifications_notificationtarget
 """
 _ATTEMPTS = """
@@ -159,6 +209,7 @@ _WANTED = (
     + """
 WHERE t.status = 'dead' OR t.notification_id = ANY(%s::uuid[]) OR t.address = ANY(%s::text[])
    OR (t.channel, t.address) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+   OR t.user_id = ANY(%s::bigint[])
 """
 )
 _BY_DRAINED = (
@@ -168,6 +219,14 @@ JOIN unnest(%s::text[], %s::float8[], %s::float8[]) AS d(provider, begin, until)
   ON a.provider = d.provider AND a.started_at BETWEEN to_timestamp(d.begin) AND to_timestamp(d.until)
 """
 )
+_TYPED = "SELECT id, type, dedupe_key, collapse_key FROM notifications_notification WHERE type <> ''"
+# Nobody has posted them.
+_DIGESTS = """
+SELECT t.id, n.id, (n.payload->>'count')::int,
+       ARRAY(SELECT (item->>'notification_id')::uuid FROM jsonb_array_elements(n.payload->'items') AS item)
+FROM notifications_notification n JOIN notifications_notificationtarget t ON t.notification_id = n.id
+WHERE n.template = 'digest_email' AND n.client_id IS NULL
+"""
 _FAILOVERS = "SELECT count(*) FROM notifications_deliveryattempt WHERE route LIKE 'failover%'"
 _MOVES = """
 SELECT old, new, engagement_changed, count(*), (array_agg(target_id))[1] FROM chaos_move GROUP BY 1, 2, 3
@@ -189,9 +248,13 @@ def read_database(connection: psycopg.Connection[Any], asked: Asked) -> Evidence
         suppressed=asked.suppressed,
         removed=asked.removed,
         drains=asked.drains,
+        offs=asked.offs,
+        typed={id: Typed(*values) for id, *values in run(_TYPED)},
+        digests={id: Digest(*values) for id, *values in run(_DIGESTS)},
     )
     pairs = [[channel for channel, _ in asked.suppressed], [address for _, address in asked.suppressed]]
-    for row in run(_WANTED, [list(asked.cancelled), list(asked.removed), *pairs]):
+    choosing = list({one.user for one in asked.offs})
+    for row in run(_WANTED, [list(asked.cancelled), list(asked.removed), *pairs, choosing]):
         found.attempts.setdefault(row[0], []).append(Attempt(*row))
     drains = zip(*asked.drains, strict=True) if asked.drains else ((), (), ())
     found.by_drained = [Attempt(*row) for row in run(_BY_DRAINED, [list(values) for values in drains])]
@@ -217,6 +280,7 @@ _KEPT = (
     "delivery_claim",
     "delivery_provider",
     "delivery_providerevent",
+    "notifications_targetdecision",
     "chaos_move",
     "chaos_unknown",
 )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # imported where Django is ready
 PLAIN = 600
 LISTENING = 12  # of the plain ones
 CHANGING = 6
+CHOOSING = 24
 # By magic address (apps/integrations/simulator/faults.py); SendGrid's e-mail shares a request with others, so
 # a fault of the whole request would be theirs too.
 BY_EMAIL = ("reject", "bounce", "complain", "optout")
@@ -59,6 +60,7 @@ class People:
     plain: list[int]
     odd: dict[str, list[int]]
     changing: list[Changing]
+    choosing: dict[int, str]  # and their external ids
     probe: int
     places: Counter[tuple[int, str]] = field(default_factory=Counter)  # by person and channel
     bad_answers: set[str] = field(default_factory=set)  # targets' addresses
@@ -98,9 +100,12 @@ async def make(client: Client) -> People:
     changing = [
         Changing(id, f"changing-app-token-{id}{'-sim-reject' if n % 2 else ''}") for n, id in enumerate(ids)
     ]
+    chosen = [_person(f"choosing-{n}", PLAIN + 1 + n) for n in range(CHOOSING)]
+    names = [person["external_id"] for person in chosen]
+    choosing = dict(zip(await _put(client, chosen), names, strict=True))
     (probe,) = await _put(client, [_person("probe", PLAIN)])
     bad = {_phone(fault, n) for fault in BAD_ANSWERS["phone"] for n in range(OF_EACH)}
-    return People(plain, odd, changing, probe, bad_answers=bad)
+    return People(plain, odd, changing, choosing, probe, bad_answers=bad)
 
 
 def _phone(fault: str, n: int) -> str:
@@ -134,7 +139,8 @@ def _odd_places(channel: str) -> Iterator[tuple[str, str, int]]:
 def settle_in(people: People, stage: Stage) -> None:
     """Give them their places: written directly, as the API takes no plain http.
 
-    A plain person has one of each channel; one who listens and the probe have one of each kind.
+    A plain person, and one who chooses, has one of each channel; one who listens and the probe have one of
+    each kind.
     """
     from apps.users.models import Device, Endpoint
     from apps.users.places import DEVICE_KINDS
@@ -155,7 +161,7 @@ def settle_in(people: People, stage: Stage) -> None:
 def _given(people: People) -> Iterator[tuple[int, str, str, str]]:
     """Person, kind, a name that nobody else's has, and the fault if it is magic."""
     several = {*people.listening, people.probe}
-    for number, user in enumerate((*people.plain, people.probe)):
+    for number, user in enumerate((*people.plain, *people.choosing, people.probe)):
         for channel in CHANNELS:
             kinds = [kind for kind, of in KINDS.items() if of == channel]
             for kind in kinds if user in several else kinds[number % len(kinds) :][:1] if kinds else ():

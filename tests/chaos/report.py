@@ -6,10 +6,11 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 
+from apps.notifications.statuses import Status
 from tests.chaos import checks
-from tests.chaos.checks import Violation
 from tests.chaos.evidence import Evidence
 from tests.chaos.run import Outcome, Run
+from tests.chaos.violation import Violation
 
 MOST = 20  # violations of one invariant that are written out
 
@@ -49,6 +50,7 @@ def about(run: Run, seen: Evidence) -> str:
     quiet = f"after {run.quiet_after:.1f} s" if run.quiet_after is not None else "never"
     restarts, stuck = _counts(run.stage.restarts), _counts(run.stage.stuck)
     accepted = Counter(entry.provider for entries in seen.ledger.values() for entry in entries)
+    skipped = Counter(one.reason for one in seen.targets.values() if one.status == Status.SKIPPED)
     lines = [
         f"accepted by {_counts(accepted)}; {seen.failovers} failovers, {len(run.stage.drains)} drains",
         f"requests: {len(run.traffic.accepted)} accepted, {run.client.ambiguous} tries without an answer",
@@ -58,6 +60,8 @@ def about(run: Run, seen: Evidence) -> str:
         f"clients: {len(seen.listened)}, {sum(one.connections for one in run.sockets.listeners)} connections",
         f"cancelled: {len(seen.cancelled)} notifications; suppressed: {len(seen.suppressed)} addresses",
         f"removed: {len(seen.removed)} devices",
+        f"choices: {run.choices.changes} changes, {len(seen.offs)} times off; {len(seen.digests)} digests",
+        f"skipped: {_counts(skipped)}",
         f"restarted as they had ended: {restarts}; as they were stuck: {stuck}",
         f"quiet: {quiet}",
     ]

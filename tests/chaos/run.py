@@ -12,6 +12,7 @@ from uuid import UUID
 from apps.integrations.http import MISCONFIGURED_WAIT
 from project import loop
 from tests.chaos import evidence, excuses, observe, people, simulator
+from tests.chaos.choices import Choices
 from tests.chaos.client import Client
 from tests.chaos.evidence import Asked, Evidence, Listened, Probe
 from tests.chaos.excuses import Hit
@@ -62,7 +63,8 @@ class Run:
         people.settle_in(self.people, stage)
         self.sockets = Sockets(f"http://127.0.0.1:{stage.socket_port}", self.client, chance)
         self.probes = Probes(self.client, self.sockets, self.people)
-        self.traffic = Traffic(self.client, self.people, chance)
+        self.choices = Choices(self.client, self.people.choosing, chance)
+        self.traffic = Traffic(self.client, self.people, self.choices, chance)
         self.watch = observe.Watch(stage.connection)
         self.outcomes: list[Outcome] = []
         self.quiet_after: float | None = None
@@ -74,6 +76,7 @@ class Run:
             loop.run(self.sockets.come_and_go(user_id))
         critical = loop.run(self.probes.keep_critical())
         changes = loop.run(self.traffic.change_devices())
+        choices = loop.run(self.choices.keep_changing())
         for number, planned in enumerate(rounds, 1):
             due = deliveries * number // len(rounds)
             at_once = loop.run(self.traffic.burst(int(deliveries * IN_ROUNDS / len(rounds))))
@@ -89,6 +92,8 @@ class Run:
         for endless in (critical, changes):
             if not endless.cancel():
                 endless.result()  # raises what ended it
+        self.choices.stop()
+        self._finish(choices)
         self._settle()
 
     @property
@@ -147,6 +152,7 @@ class Run:
 
     def _settle(self) -> None:
         self._finish(loop.run(self.traffic.finish()))
+        self._finish(loop.run(self.choices.choose_nothing()))
         began = time.monotonic()
         if self._until(self._is_quiet, SETTLED_WITHIN):
             self.quiet_after = time.monotonic() - began
@@ -168,7 +174,13 @@ class Run:
         """Everything the checks look at."""
         with self.stage.connection() as connection:
             cancelled = {UUID(id): at for id, at in self.traffic.cancelled.items()}
-            asked = Asked(cancelled, self.watch.suppressed, self.traffic.removed, self.stage.drains)
+            asked = Asked(
+                cancelled,
+                self.watch.suppressed,
+                self.traffic.removed,
+                self.stage.drains,
+                self.choices.offs,
+            )
             seen = evidence.read_database(connection, asked)
         seen.ledger = evidence.read_ledger(self.stage.ledger)
         seen.promised = {UUID(id): (one.row, one.targets) for id, one in self.traffic.accepted.items()}

@@ -49,6 +49,7 @@ SHORT = {
     "WEBSOCKET_CATCH_UP_SECONDS": "2",
     "CANARY_INTERVAL": "1",
     "WORKER_STUCK_AFTER": "8",
+    "HOLD_SPREAD": "0",
 }
 AS_IN_PRODUCTION = {
     "DJANGO_SETTINGS_MODULE": "project.settings",

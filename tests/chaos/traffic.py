@@ -15,6 +15,7 @@ import orjson
 
 from project.dev.demo import TEMPLATE
 from project.queues import CHANNELS, PRIORITIES
+from tests.chaos.choices import Choices
 from tests.chaos.client import Answer, Client
 from tests.chaos.people import People
 
@@ -48,8 +49,8 @@ class Request:
 class Traffic:
     """Sends until told to stop, and remembers what was promised. From the loop only."""
 
-    def __init__(self, client: Client, people: People, chance: random.Random) -> None:
-        self._client, self._people, self._chance = client, people, chance
+    def __init__(self, client: Client, people: People, choices: Choices, chance: random.Random) -> None:
+        self._client, self._people, self._choices, self._chance = client, people, choices, chance
         self.made = 0  # targets asked for
         self.accepted: dict[str, Accepted] = {}  # by notification id
         self.cancelled: dict[str, float] = {}  # notification id -> when the answer was here
@@ -103,6 +104,8 @@ class Traffic:
         if chance < 0.45:
             rows = [self._row(self._chance.randint(1, 2)) for _ in range(self._chance.randint(3, 20))]
             return self._request("/api/notifications/bulk/", rows)
+        if chance < 0.6:
+            return self._request("/api/notifications/bulk/", self._choices.rows())
         return self._request("/api/notifications/", [self._row(self._chance.randint(1, 3))])
 
     def _row(self, people: int) -> dict[str, Any]:
