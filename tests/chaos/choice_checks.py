@@ -84,8 +84,8 @@ def digests_are_complete(seen: Evidence) -> Found:
         merged.setdefault(target.merged_into, []).append(target.notification)
     for id, digest in seen.digests.items():
         into = merged.get(id, [])
-        if digest.count != len(into) or len(set(digest.listed)) < len(digest.listed):
-            text = f"digest {id} tells of {digest.count}, and {len(into)} are merged into it"
-            yield Violation("I12", "duplicated" if digest.count > len(into) else "lost", text)
+        if digest.size != len(into) or len(set(digest.listed)) < len(digest.listed):
+            text = f"digest {id} tells of {digest.size}, and {len(into)} are merged into it"
+            yield Violation("I12", "lost" if digest.size < len(into) else "duplicated", text)
         for notification in set(digest.listed) - set(into):
             yield Violation("I12", "duplicated", f"digest {id} has {notification}, which was not merged")

@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -64,7 +64,7 @@ class Choices:
             self._end(user)
             await self._change("PUT", user, {"timezone": LAST_ZONE})
 
-    def _ways(self, place: int) -> list[Callable[[int], Awaitable[None]]]:
+    def _ways(self, place: int) -> Sequence[Callable[[int], Awaitable[None]]]:
         always = [self._collect, self._rest, self._switch]
         return always if place % READERS == 0 else [*always, self._at_once, self._move]
 
@@ -120,7 +120,7 @@ class Choices:
         """A few notifications to the same people; those of the next requests share their keys."""
         story, self._told = self._told // OF_STORY, self._told + 1
         people = [self._ids[(story * IN_STORY + n) % len(self._ids)] for n in range(IN_STORY)]
-        return [self._row(people, story) for _ in range(self._chance.randint(2, 5))]
+        return [self._row(people, story) for _ in range(self._chance.randint(2, 4))]
 
     def _row(self, people: list[int], story: int) -> dict[str, Any]:
         type = self._chance.choice((ALERT, UPDATE))

@@ -43,7 +43,7 @@ class Digest(NamedTuple):
     """What a digest says that it has: how many, and the notifications that are listed."""
 
     notification: UUID
-    count: int
+    size: int
     listed: list[UUID]
 
 

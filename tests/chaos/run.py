@@ -76,6 +76,7 @@ class Run:
             loop.run(self.sockets.come_and_go(user_id))
         critical = loop.run(self.probes.keep_critical())
         changes = loop.run(self.traffic.change_devices())
+        told = loop.run(self.traffic.tell_choosing())
         choices = loop.run(self.choices.keep_changing())
         for number, planned in enumerate(rounds, 1):
             due = deliveries * number // len(rounds)
@@ -89,7 +90,7 @@ class Run:
             burst = loop.run(self.traffic.burst(due - self.made))
             self._until(lambda: False, pace.calm)
             self._finish(burst)
-        for endless in (critical, changes):
+        for endless in (critical, changes, told):
             if not endless.cancel():
                 endless.result()  # raises what ended it
         self.choices.stop()

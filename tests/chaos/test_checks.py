@@ -13,6 +13,7 @@ from tests.chaos import checks
 from tests.chaos.checks import CRITICAL_BOUND, DRAINED_WITHIN
 from tests.chaos.evidence import Attempt, Drain, Entry, Evidence, Listened, Move, Probe, Target, Window
 from tests.chaos.stage import LEASE
+from tests.chaos.violation import Violation
 
 NOTIFICATION, CANCELLED, CRITICAL = UUID(int=1 << 64), UUID(int=2 << 64), UUID(int=3 << 64)
 EMAIL, SMS, IN_APP, DEAD, GONE, BLOCKED, CODE, PUSH, HOOK, OLD_APP = (UUID(int=n << 8) for n in range(1, 11))
@@ -416,4 +417,4 @@ def test_i9_allows_what_another_one_sends_and_what_it_sends_again(
 
 @pytest.mark.parametrize(("of_time", "code"), [([], 0), ([True, True], 3), ([True, False], 1), ([False], 1)])
 def test_only_what_a_busy_machine_brings_about_may_be_measured_again(of_time: list[bool], code: int) -> None:
-    assert checks.exit_code([checks.Violation("I", "wrong", "", of_time=one) for one in of_time]) == code
+    assert checks.exit_code([Violation("I", "wrong", "", of_time=one) for one in of_time]) == code

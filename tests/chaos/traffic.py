@@ -23,6 +23,7 @@ AT_ONCE = 16  # requests in the air
 WIDE = 510  # people, by two channels: more than 1,000 targets go by the bulk lanes
 REPLAYED = 50  # requests that may be sent again
 AS_ANSWERED = 0  # targets of a person whose places change
+TOLD_EVERY = 1.0  # seconds from one request to those who choose to the next
 APP_EVERY = 0.5  # seconds from one app that is installed anew to the next
 
 
@@ -77,6 +78,12 @@ class Traffic:
         while self.made < end:
             await self._send(self._wide())
 
+    async def tell_choosing(self) -> None:
+        """Send to those who choose, beyond the targets asked for, until cancelled."""
+        while True:
+            await self._begin(self._request("/api/notifications/bulk/", self._choices.rows()))
+            await asyncio.sleep(TOLD_EVERY)
+
     async def change_devices(self) -> None:
         """Remove apps and install them anew, each as another device with the same token, until cancelled."""
         installed: dict[int, str] = {}
@@ -104,8 +111,6 @@ class Traffic:
         if chance < 0.45:
             rows = [self._row(self._chance.randint(1, 2)) for _ in range(self._chance.randint(3, 20))]
             return self._request("/api/notifications/bulk/", rows)
-        if chance < 0.6:
-            return self._request("/api/notifications/bulk/", self._choices.rows())
         return self._request("/api/notifications/", [self._row(self._chance.randint(1, 3))])
 
     def _row(self, people: int) -> dict[str, Any]:
@@ -164,6 +169,9 @@ class Traffic:
 
     async def _send(self, request: Request) -> None:
         self.made += request.targets
+        await self._begin(request)
+
+    async def _begin(self, request: Request) -> None:
         await self._slots.acquire()
         self._start(self._post(request))
         if self._recent and self._chance.random() < 0.03:
