@@ -42,15 +42,17 @@ class Choices:
         self._late: set[int] = set()  # a try to switch on had no answer: it may have its effect later
         self._stopping = False
         self._told = 0
+        self._story: list[int] = []  # the places of those who are being told something
         self.offs: list[Off] = []  # what was off
         self.changes = 0
 
     # --- what they want ------------------------------------------------------------------------------------
 
     async def keep_changing(self) -> None:
-        """One change after the other, until told to stop: one that is given up may have its effect later."""
+        """One change after the other, half of them of people who are told something just then, until told to
+        stop: a change that is given up may have its effect later."""
         while not self._stopping:
-            place = self._chance.randrange(len(self._ids))
+            place = self._chance.choice((*self._story, *self._chance.sample(range(len(self._ids)), IN_STORY)))
             await self._chance.choice(self._ways(place))(self._ids[place])
             await asyncio.sleep(EVERY * self._chance.uniform(0.5, 1.5))
 
@@ -119,7 +121,8 @@ class Choices:
     def rows(self) -> list[dict[str, Any]]:
         """A few notifications to the same people; those of the next requests share their keys."""
         story, self._told = self._told // OF_STORY, self._told + 1
-        people = [self._ids[(story * IN_STORY + n) % len(self._ids)] for n in range(IN_STORY)]
+        self._story = [(story * IN_STORY + n) % len(self._ids) for n in range(IN_STORY)]
+        people = [self._ids[place] for place in self._story]
         return [self._row(people, story) for _ in range(self._chance.randint(2, 4))]
 
     def _row(self, people: list[int], story: int) -> dict[str, Any]:
