@@ -23,7 +23,7 @@ AT_ONCE = 16  # requests in the air
 WIDE = 510  # people, by two channels: more than 1,000 targets go by the bulk lanes
 REPLAYED = 50  # requests that may be sent again
 AS_ANSWERED = 0  # targets of a person whose places change
-TOLD_EVERY = 1.0  # seconds from one request to those who choose to the next
+TOLD_EVERY = 1.5  # seconds from one request to those who choose to the next
 APP_EVERY = 0.5  # seconds from one app that is installed anew to the next
 
 
