@@ -12,7 +12,7 @@ from apps.notifications.dedupe import Mark
 from apps.notifications.overflow import Plan
 from apps.notifications.planning import Known, Places, Recipient, Wish
 from apps.notifications.transitions import Planned
-from apps.preferences import store, suppression
+from apps.preferences import store
 from apps.users import places
 
 Asked = Sequence[tuple[Wish, Sequence[Recipient]]]
@@ -28,14 +28,14 @@ def places_of(asked: Sequence[tuple[Collection[str], Sequence[Recipient]]]) -> P
 def plan(asked: Asked, now: datetime, *, found: Places) -> list[list[Planned]]:
     """The targets of each, in the caller's transaction: decided, and charged to people's caps.
 
-    found: the places of all of them. One statement each for suppressed addresses and for preferences, one for
+    found: the places of all of them. One statement for suppressed addresses and preferences, one for
     events if there is a dedupe_key, two for caps if there are any, and two for each further channel that is
     tried; whatever the number of notifications.
     """
-    suppressed = suppression.among(
-        {pair for wish, people in asked for pair in planning.addresses(wish.reach, people, found)}
+    suppressed, rules = store.look_up(
+        _wanting(asked),
+        {pair for wish, people in asked for pair in planning.addresses(wish.reach, people, found)},
     )
-    rules = _rules(asked)
     told = _told(asked)
     planned = []
     for wish, people in asked:
@@ -59,12 +59,11 @@ def create(targets: Sequence[Planned], *, summarised: Collection[UUID]) -> None:
     )
 
 
-def _rules(asked: Asked) -> store.Found:
-    """What people want, of all but critical ones."""
-    wanting = {
+def _wanting(asked: Asked) -> dict[int, int]:
+    """The people whose wishes count, with their organizations: all but those of critical ones."""
+    return {
         person.id: wish.organization_id for wish, people in asked if not wish.critical for person in people
     }
-    return store.rules_of(wanting)
 
 
 def _told(asked: Asked) -> dict[UUID, set[int]]:

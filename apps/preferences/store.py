@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db.models import F, Q
 
 from apps.content.models import NotificationType
+from apps.preferences import suppression
 from apps.preferences.rules import MINUTES_A_DAY, NO_RULES, Chosen, Rules, Window
 from apps.preferences.windows import DAYS
 from project import db
@@ -74,6 +75,25 @@ class Found:
 NOBODY = Found({}, {}, {})
 
 
+# The suppressed of some addresses, too: a statement of its own was an eighth of what a POST asks Postgres.
+_READ_BOTH = f"""{_READ}
+UNION ALL
+SELECT 0, s.organization_id, s.channel, s.address, NULL, NULL, {_NO_FIELDS}, NULL {suppression.AMONG}
+"""
+
+
+def look_up(
+    people: Mapping[int, int], addresses: Collection[tuple[str, str]]
+) -> tuple[suppression.Found, Found]:
+    """`suppression.among` these addresses and `rules_of` these people, in one statement; none for nothing."""
+    if not people or not addresses:
+        return suppression.among(addresses), rules_of(people)
+    asked = {"people": list(people), "organizations": [*set(people.values())]}
+    found = db.rows(_READ_BOTH, asked | {"addresses": suppression.document(addresses)})
+    suppressed = {row[1:4] for row in found if row[0] == 0}
+    return suppressed, _found(people, [row for row in found if row[0] != 0] if suppressed else found)
+
+
 def rules_of(people: Mapping[int, int]) -> Found:
     """What these people want, each by their own choices, their organization's defaults, and the system's.
 
@@ -81,12 +101,12 @@ def rules_of(people: Mapping[int, int]) -> Found:
     Each field and each choice (of a type, by a channel) is as the nearest level that says something has it.
     Choices whose time is over are left out.
     """
-    if not people:
-        return NOBODY
-    organizations = set(people.values())
-    rows = _read(people, organizations)
+    return _found(people, _read(people, set(people.values()))) if people else NOBODY
+
+
+def _found(people: Mapping[int, int], rows: list[db.Row]) -> Found:
     said = {row[1]: _Said(*row[6:]) for row in rows if row[0] is None}
-    defaults = {one: _defaults(said.get(None), said.get(one)) for one in organizations}
+    defaults = {one: _defaults(said.get(None), said.get(one)) for one in set(people.values())}
     return Found(people, defaults, _own(people, defaults, rows))
 
 

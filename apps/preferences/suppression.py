@@ -5,7 +5,7 @@ Addresses are compared as they are kept, so every caller gives them as `apps.use
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -90,25 +90,27 @@ def lift(channel: str, address: str, *, organization_id: int | None = None, caus
 
 # LATERAL … OFFSET 0 is one probe of the index per pair, whatever the statistics say of the table's size.
 # The pairs travel as a document: two arrays of text cost more than all the probes of an empty table.
-_AMONG = """
-SELECT s.organization_id, s.channel, s.address
-FROM json_each(%s::json) AS g(channel, addresses)
+AMONG = """FROM json_each(%(addresses)s::json) AS g(channel, addresses)
 CROSS JOIN LATERAL json_array_elements_text(g.addresses) AS a(address)
 CROSS JOIN LATERAL (
     SELECT organization_id, channel, address FROM preferences_suppression
     WHERE address = a.address AND channel = g.channel AND (until IS NULL OR until > carillon_now()) OFFSET 0
 ) s
 """
+_AMONG = f"SELECT s.organization_id, s.channel, s.address {AMONG}"
 
 
 def among(pairs: Collection[tuple[str, str]]) -> set[tuple[int | None, str, str]]:
     """Of these (channel, address) what is suppressed now, and for whom; one statement, none for no pairs."""
-    if not pairs:
-        return set()
+    return set(db.rows(_AMONG, {"addresses": document(pairs)})) if pairs else set()
+
+
+def document(pairs: Iterable[tuple[str, str]]) -> str:
+    """These (channel, address) as `AMONG` takes them."""
     by_channel: dict[str, list[str]] = {}
     for channel, address in pairs:
         by_channel.setdefault(channel, []).append(address)
-    return set(db.rows(_AMONG, [orjson.dumps(by_channel).decode()]))
+    return orjson.dumps(by_channel).decode()
 
 
 def holds(found: Found, organization_id: int, channel: str, address: str) -> bool:

@@ -172,9 +172,9 @@ def test_as_many_statements_for_two_rows_as_for_two_hundred(api: Api) -> None:
 
     template("news", email=[])
     catalog.find(DEFAULT_ORGANIZATION_ID, templates=["news"])  # this process has met the version
-    # two keys, the people, the template, the new people, what is suppressed, what they want, the
-    # notifications, the targets, the answer
-    assert count(2) == count(200) == 10
+    # two keys, the people, the template, the new people, what is suppressed and wanted, the notifications,
+    # the targets, the answer
+    assert count(2) == count(200) == 9
 
 
 def test_kept_summaries_cost_two_more_for_any_number(api: Api) -> None:
@@ -185,6 +185,6 @@ def test_kept_summaries_cost_two_more_for_any_number(api: Api) -> None:
         with capture() as statements:
             post(api, *[row] * number)
         counts.append(len(statements))
-    # the key, the time, the people, what is suppressed, what they want, two and the summaries' two
-    assert counts == [9, 9]
+    # the key, the time, the people, what is suppressed and wanted, two and the summaries' two
+    assert counts == [8, 8]
     rows.assert_books_balance()

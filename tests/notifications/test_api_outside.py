@@ -45,7 +45,7 @@ def test_the_statements_of_a_post_with_a_key(api: Api, rung: list[str]) -> None:
     (person,) = rows.people()
     with capture() as statements:
         send(api, targets=[person.pk], headers={"idempotency-key": "one"})
-    asked = [KEY, "BEGIN", LOOK, PEOPLE, PLACES, SUPPRESSED, WISHES]
+    asked = [KEY, "BEGIN", LOOK, PEOPLE, PLACES, SUPPRESSED]
     assert_statements(statements, [*asked, NOTIFICATION, TARGETS, ANSWER, "COMMIT"])
 
 
@@ -53,7 +53,7 @@ def test_the_statements_of_a_post_without_a_key(api: Api, rung: list[str]) -> No
     (person,) = rows.people()
     with capture() as statements:
         send(api, targets=[person.pk])
-    asked = [KEY, "BEGIN", "carillon_now()", PEOPLE, PLACES, SUPPRESSED, WISHES]
+    asked = [KEY, "BEGIN", "carillon_now()", PEOPLE, PLACES, SUPPRESSED]
     assert_statements(statements, [*asked, NOTIFICATION, TARGETS, "COMMIT"])
 
 
@@ -66,7 +66,7 @@ def test_devices_and_endpoints_are_asked_for_only_where_it_may_go_to_them(
     (person,) = rows.people()
     with capture() as statements:
         send(api, targets=[person.pk], channels=channels)
-    asked = [KEY, "BEGIN", "carillon_now()", PEOPLE, *places, SUPPRESSED, WISHES]
+    asked = [KEY, "BEGIN", "carillon_now()", PEOPLE, *places, SUPPRESSED]
     assert_statements(statements, [*asked, NOTIFICATION, TARGETS, "COMMIT"])
 
 
