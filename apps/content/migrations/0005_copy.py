@@ -17,7 +17,8 @@ WITH names AS (
                SELECT jsonb_build_object('type', 'object', 'required', jsonb_agg(DISTINCT needed))
                FROM content_notificationtemplate t CROSS JOIN unnest(t.variables) AS needed
                WHERE t.organization_id = n.organization_id AND t.name = n.slug
-           ) , '{}'),
+               HAVING count(*) > 0
+           ), '{}'),
            '{}', bool_or(o.track), 'as it was before templates had versions', n.created_at, n.created_at
     FROM names n
     JOIN content_notificationtemplate o ON o.organization_id = n.organization_id AND o.name = n.slug
