@@ -44,6 +44,7 @@ class BaseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """No counting, no "show all", newest first; and nothing is deleted unless `deletable` says so."""
 
     deletable = False
+    deleted_together = True  # False: one by one only, each by its own rules
     list_per_page = 50
     list_max_show_all = 0
     ordering = ["-pk"]
@@ -60,3 +61,9 @@ class BaseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return self.deletable and super().has_delete_permission(request, obj)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions: dict[str, Any] = super().get_actions(request)
+        if not self.deleted_together:
+            actions.pop("delete_selected", None)
+        return actions

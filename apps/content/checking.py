@@ -26,13 +26,13 @@ MAX_ID = 50  # characters of an action's
 GIVEN = ("recipient", "unsubscribe_url")
 _UNSUBSCRIBE = "https://example.com/unsubscribe"
 
-_EVERY = {"subject", "body"}
-_PARTS = {
+_EVERY = ("subject", "body")
+PARTS = {  # of each channel, in the order in which people write them
     **dict.fromkeys(CHANNELS, _EVERY),
-    "email": _EVERY | {"html"},
-    "in_app": _EVERY | {"link", "actions"},
-    "push": _EVERY | {"link", "actions"},
-    "sms": {"body"},
+    "email": (*_EVERY, "html"),
+    "in_app": (*_EVERY, "link", "actions"),
+    "push": (*_EVERY, "link", "actions"),
+    "sms": ("body",),
 }
 _ACTION = ("id", "label", "link")
 
@@ -112,8 +112,8 @@ def _parts(path: str, parts: object, channel: str) -> Iterator[Fault]:
         yield Fault(path, "invalid", "Send an object of parts.")
         return
     for part, source in parts.items():
-        if part not in _PARTS[channel]:
-            detail = f"There is no such part by {channel}. There are: {', '.join(sorted(_PARTS[channel]))}."
+        if part not in PARTS[channel]:
+            detail = f"There is no such part by {channel}. There are: {', '.join(sorted(PARTS[channel]))}."
             yield Fault(f"{path}.{part}", "unknown_field", detail)
         elif part == "actions":
             yield from _actions(f"{path}.actions", source)

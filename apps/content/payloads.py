@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
 import jsonschema_rs
 import orjson
+
+from project.api import field_error
 
 MAX_SCHEMA_BYTES = 64_000
 MAX_APPLIED = 2_000  # keywords of a schema, those behind each `$ref` counted each time
@@ -50,6 +52,21 @@ def faults_of(schema: Mapping[str, Any], payload: Mapping[str, Any]) -> list[Fau
         return []
     told = (fault for error in _errors(validator, schema, payload) for fault in _faults(error))
     return list(islice(dict.fromkeys(told), MAX_FAULTS))
+
+
+class Wording(Protocol):
+    """What says which payloads are right: a version, published or not."""
+
+    @property
+    def schema(self) -> Mapping[str, Any]: ...
+    @property
+    def defaults(self) -> Mapping[str, Any]: ...
+
+
+def told(wording: Wording, payload: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """What a request with this payload is refused for, as errors of its fields."""
+    for fault in faults_of(wording.schema, {**wording.defaults, **payload}):
+        yield field_error(f"payload.{fault.path}" if fault.path else "payload", fault.code, fault.detail)
 
 
 def _errors(

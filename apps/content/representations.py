@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from apps.content import payloads
 from apps.content.listing import Standing
 from apps.content.messages import Words
 from apps.content.models import NotificationTemplate, TemplateUse, TemplateVersion
-from apps.content.payloads import faults_of
 from apps.content.versioning import Difference
-from project.api import field_error
 
 
 def template(row: NotificationTemplate, standing: Standing) -> dict[str, Any]:
@@ -72,15 +71,6 @@ def comparison(
     }
 
 
-def payload_faults(version: TemplateVersion, payload: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What sending this payload would be refused for."""
-    found = faults_of(version.schema, {**version.defaults, **payload})
-    return [
-        field_error(f"payload.{fault.path}" if fault.path else "payload", fault.code, fault.detail)
-        for fault in found
-    ]
-
-
 def preview(
     version: TemplateVersion,
     payload: Mapping[str, Any],
@@ -92,7 +82,7 @@ def preview(
         for channel, languages in rendered.items()
         for language, made in languages.items()
     ]
-    return {"version": version.number, "faults": payload_faults(version, payload), "words": words}
+    return {"version": version.number, "faults": list(payloads.told(version, payload)), "words": words}
 
 
 def _words(made: Words | str) -> dict[str, Any]:

@@ -13,8 +13,9 @@ SAMPLE_RECIPIENT = {
     "language": "en",
     "timezone": "Europe/Berlin",
 }
+KNOWN = tuple(SAMPLE_RECIPIENT)
 
 
 def recipient_of(person: Person) -> dict[str, str]:
     """The same of a person."""
-    return {name: getattr(person, name) or "" for name in SAMPLE_RECIPIENT}
+    return {name: getattr(person, name) or "" for name in KNOWN}

@@ -5,7 +5,6 @@ Each function is one transaction and locks the template first, so that two autho
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -181,12 +180,6 @@ class Difference(NamedTuple):
     path: str
     before: str | None
     after: str | None
-
-    @property
-    def lines(self) -> list[str]:
-        """As a unified diff, without its head."""
-        before, after = (self.before or "").splitlines(), (self.after or "").splitlines()
-        return list(difflib.unified_diff(before, after, lineterm="", n=3))[2:]
 
 
 def compare(a: TemplateVersion, b: TemplateVersion) -> list[Difference]:

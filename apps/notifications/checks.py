@@ -5,11 +5,12 @@ A request whose shape is wrong comes as far as it could be read; what cannot be 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
+from apps.content import payloads
 from apps.content.catalog import Catalog, Template, TypeRules
-from apps.content.payloads import faults_of
+from apps.content.versions import Version
 from apps.notifications.schemas import Errors, NotificationInput, Reading
 from apps.users.schemas import UserInput
 from project.api import field_error
@@ -93,16 +94,15 @@ def _template(
     if template is None:
         yield field_error("template", "unknown_template", "There is no template with this name.")
         return
-    for index, channel in enumerate(request.channels if request.channels != "all" else ()):
-        if channel in CHANNELS and channel not in template.version.channels:
-            yield field_error(
-                f"channels[{index}]", "no_content", f"The template has no content for {channel}."
-            )
+    named = request.channels if request.channels != "all" else ()
+    yield from without_content(template.version, named)
     if "payload" not in wrong:
-        yield from _payload(request, template)
+        yield from payloads.told(template.version, request.payload)
 
 
-def _payload(request: NotificationInput, template: Template) -> Iterator[dict[str, str]]:
-    version = template.version
-    for fault in faults_of(version.schema, {**version.defaults, **request.payload}):
-        yield field_error(f"payload.{fault.path}" if fault.path else "payload", fault.code, fault.detail)
+def without_content(version: Version, channels: Iterable[str | None]) -> Iterator[dict[str, str]]:
+    """The channels there are that it has no content for."""
+    for index, channel in enumerate(channels):
+        if channel in CHANNELS and channel not in version.channels:
+            text = f"The template has no content for {channel}."
+            yield field_error(f"channels[{index}]", "no_content", text)

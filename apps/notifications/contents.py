@@ -16,12 +16,12 @@ from django.conf import settings
 from apps.content import messages, versions
 from apps.content.messages import Action
 from apps.content.rendering import RenderingError
+from apps.content.samples import KNOWN
 from apps.content.versions import Version
 from apps.notifications import tracking
 from apps.notifications.transitions import Claimed
 from apps.preferences import unsubscribing
 from apps.users import places
-from apps.users.people import Person
 from project import db, ids
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def _pinned(text: str | None) -> Version | None:
     return Version(id=0, content=languages, defaults=_NO_DATA, schema=_NO_DATA, track=track)
 
 
-_KNOWN = ("external_id", "name", "email", "phone", "language", "timezone")
+# In the order of `KNOWN`.
 _RECIPIENTS = """
 SELECT id, coalesce(external_id, ''), name, email, phone, language, timezone
 FROM users_user WHERE id = ANY(%b::bigint[])
@@ -116,13 +116,8 @@ FROM users_user WHERE id = ANY(%b::bigint[])
 def recipients(user_ids: Collection[int]) -> dict[int, dict[str, str]]:
     """What a template may know of its recipients, as `recipient.…`, in one statement."""
     return {
-        id: dict(zip(_KNOWN, values, strict=True)) for id, *values in db.rows(_RECIPIENTS, [list(user_ids)])
+        id: dict(zip(KNOWN, values, strict=True)) for id, *values in db.rows(_RECIPIENTS, [list(user_ids)])
     }
-
-
-def as_recipient(person: Person) -> dict[str, str]:
-    """The same of a person who need not be written."""
-    return {name: getattr(person, name) or "" for name in _KNOWN}
 
 
 def for_targets(targets: Sequence[Claimed], channel: str) -> list[tuple[Claimed, Rendered | None]]:

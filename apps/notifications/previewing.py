@@ -6,6 +6,7 @@ from typing import Any
 
 from apps.content import versions
 from apps.content.rendering import RenderingError
+from apps.content.samples import recipient_of
 from apps.notifications import contents, planning
 from apps.notifications.contents import Content, Rendered
 from apps.notifications.intake import Order
@@ -22,7 +23,7 @@ def preview(order: Order, person: Person) -> dict[str, Rendered]:
     """The texts by channel. Raises Problem 422, which names each channel whose template does not render."""
     version = versions.load([order.version_id])[order.version_id] if order.version_id is not None else None
     content = Content(ids.uuid7(), order.title, order.body, version, order.payload)
-    recipient = contents.as_recipient(person)
+    recipient = recipient_of(person)
     rendered: dict[str, Rendered] = {}
     errors = []
     for channel in _channels(order, person):

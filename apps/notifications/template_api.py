@@ -13,11 +13,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.content import versioning
+from apps.content import payloads, versioning
 from apps.content.models import TemplateVersion
 from apps.content.named import seen, version_asked
 from apps.content.schemas import Channels, OfVersion
-from apps.notifications import intake, representations, template_checks
+from apps.notifications import checks, intake, representations, template_checks
 from apps.notifications.api import IDEMPOTENCY_KEY, once_and_ring
 from apps.notifications.caller import Caller, caller_of
 from apps.notifications.representations import AcceptedOutput
@@ -135,8 +135,8 @@ def _check(version: TemplateVersion, payload: Mapping[str, Any], asked: TestInpu
     """Raises the problem that names what sending would be refused for."""
     wanted = versioning.as_version(version)
     errors = [
-        *template_checks.channel_faults(wanted, asked.channels),
-        *template_checks.payload_faults(wanted, payload),
+        *checks.without_content(wanted, asked.channels),
+        *payloads.told(wanted, payload),
     ]
     if errors:
         raise invalid(errors)

@@ -9,13 +9,12 @@ from uuid import UUID
 
 import orjson
 
-from apps.content import messages, versioning
+from apps.content import messages, payloads, versioning
 from apps.content.models import TemplateVersion
-from apps.content.payloads import faults_of
 from apps.content.rendering import RenderingError
 from apps.content.samples import SAMPLE_RECIPIENT
 from apps.content.versions import Version
-from apps.notifications import contents
+from apps.notifications import checks, contents
 from apps.notifications.intake import Order
 from apps.notifications.schemas import Errors
 from project import db
@@ -110,24 +109,10 @@ def _latest(slug: str, *, organization_id: int, last: int) -> Iterator[_Sent]:
 def _errors(version: Version, sent: _Sent) -> Errors:
     """What sending it by this version would be refused for, or fail with."""
     return [
-        *channel_faults(version, sent.channels),
-        *payload_faults(version, sent.payload),
+        *checks.without_content(version, sent.channels),
+        *payloads.told(version, sent.payload),
         *_rendering_faults(version, sent),
     ]
-
-
-def channel_faults(version: Version, channels: Sequence[str]) -> Iterator[dict[str, str]]:
-    """The channels it has no content for."""
-    for index, channel in enumerate(channels):
-        if channel not in version.channels:
-            text = f"The template has no content for {channel}."
-            yield field_error(f"channels[{index}]", "no_content", text)
-
-
-def payload_faults(version: Version, payload: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """What its schema finds wrong with the payload."""
-    for fault in faults_of(version.schema, {**version.defaults, **payload}):
-        yield field_error(f"payload.{fault.path}" if fault.path else "payload", fault.code, fault.detail)
 
 
 def _rendering_faults(version: Version, sent: _Sent) -> Iterator[dict[str, str]]:

@@ -77,9 +77,7 @@ def resolve(asked: Asked, rules: Rules, *, zone: str, now: datetime, spread: flo
     if digest:
         return _until_digest(digest, rules, zone=zone, now=now, spread=spread)
     constraints = _constraints(asked, rules, zone)
-    closed = (
-        next((one for one in constraints if not windows.is_open(one, now)), None) if constraints else None
-    )
+    closed = next((one for one in constraints if not windows.is_open(one, now)), None)
     return _until_open(constraints, closed, now=now, spread=spread) if closed else SEND
 
 

@@ -186,7 +186,7 @@ def test_what_changed(template: NotificationTemplate) -> None:
     )
     differences = {one.path: one for one in compare(one, two)}
     assert differences.keys() == {"content.sms.de.body", "content.sms.en.body", "schema"}
-    assert differences["content.sms.en.body"].lines == ["@@ -1,3 +1,3 @@", " a", "-b", "+B", " c"]
+    assert differences["content.sms.en.body"] == Difference("content.sms.en.body", "a\nb\nc", "a\nB\nc")
     assert differences["content.sms.de.body"] == Difference("content.sms.de.body", None, "x")
     assert compare(two, two) == []
 

@@ -11,7 +11,7 @@ from django.db import OperationalError
 
 from apps.content.models import NotificationTemplate
 from apps.delivery import sweeper
-from apps.notifications import intake, schedules, schemas
+from apps.notifications import intake, schedules
 from apps.notifications.caller import Caller
 from apps.notifications.models import Notification, NotificationTarget
 from apps.notifications.schedule_models import Schedule, ScheduleRun
@@ -292,9 +292,6 @@ def test_an_occurrence_that_was_made_is_not_made_again(caller: Caller) -> None:
 # --- Where each person is --------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(
-    "local_time" not in schemas.NotificationInput.model_fields, reason="local_time is not yet taken"
-)
 def test_each_persons_own_time(caller: Caller) -> None:
     User.objects.update(timezone="Pacific/Kiritimati")
     rows.people(external_id="bob", timezone="America/New_York")

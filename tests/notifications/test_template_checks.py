@@ -84,7 +84,11 @@ def test_only_our_own_of_this_template_are_tried(api: Api, news: TemplateVersion
 def test_who_is_not_planned_yet_is_a_sample_person(api: Api, news: TemplateVersion) -> None:
     rows.notification(template="news", template_version=news.pk, all_channels=True)
     assert impact(api, version=1)["ok"] == 1
-    assert tuple(SAMPLE_RECIPIENT) == contents._KNOWN
+
+
+def test_a_sample_person_is_known_as_anybody_is() -> None:
+    (ada,) = rows.people(external_id="ada", language="de", timezone="Asia/Tokyo")
+    assert contents.recipients([ada.pk])[ada.pk] == {name: getattr(ada, name) for name in SAMPLE_RECIPIENT}
 
 
 def test_it_stops_when_its_time_is_over(

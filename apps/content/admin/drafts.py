@@ -17,14 +17,6 @@ from apps.content.payloads import Fault
 from apps.users import normalise
 from project.queues import CHANNELS
 
-PARTS = {
-    "in_app": ("subject", "body", "link", "actions"),
-    "email": ("subject", "body", "html"),
-    "sms": ("body",),
-    "push": ("subject", "body", "link", "actions"),
-    "webhook": ("subject", "body"),
-    "chat": ("subject", "body"),
-}
 _LABELS = {"html": "HTML", "actions": "Actions (a JSON list of id, label and link)"}
 _OBJECTS = {
     "schema": "JSON Schema of the payload",
@@ -71,7 +63,7 @@ class Block:
 
     def fields(self) -> dict[str, str]:
         """Name of the field, by part: what a fault's path says, too."""
-        return {part: f"content.{self.name}.{part}" for part in PARTS[self.channel]}
+        return {part: f"content.{self.name}.{part}" for part in checking.PARTS[self.channel]}
 
 
 class Shown(NamedTuple):
@@ -175,7 +167,7 @@ def block_added(sent: QueryDict) -> Block | None:
 def _block(name: str) -> Block | None:
     channel, _, language = name.partition(".")
     try:
-        return Block(channel, normalise.language(language)) if channel in PARTS else None
+        return Block(channel, normalise.language(language)) if channel in checking.PARTS else None
     except ValueError:
         return None
 

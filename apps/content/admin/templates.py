@@ -53,6 +53,7 @@ class TemplateAdmin(BaseAdmin):
     """What needs no notifications: the list, a template's page, its draft, previews, comparisons."""
 
     deletable = True  # as long as nothing was published
+    deleted_together = False
     form = TemplateForm
     change_form_template = "content/admin/template.html"
     list_display = ["slug", "type", "organization_words", "current_words", "draft_words", "uses", "last_use"]
@@ -120,11 +121,6 @@ class TemplateAdmin(BaseAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request, obj) and not (obj and _was_published(obj))
-
-    def get_actions(self, request: HttpRequest) -> Any:
-        """Deleted one by one."""
-        actions = super().get_actions(request)
-        return {name: action for name, action in actions.items() if name != "delete_selected"}
 
     def delete_model(self, request: HttpRequest, obj: NotificationTemplate) -> None:
         listing.delete_unpublished(obj)

@@ -57,6 +57,7 @@ class TypeForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(NotificationType)
 class NotificationTypeAdmin(BaseAdmin):
     deletable = True
+    deleted_together = False
     form = TypeForm
     list_display = [
         "slug",
@@ -89,8 +90,3 @@ class NotificationTypeAdmin(BaseAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Not while a template would be left without a type."""
         return super().has_delete_permission(request, obj) and not (obj and listing.uses_type(obj))
-
-    def get_actions(self, request: HttpRequest) -> Any:
-        """Deleted one by one."""
-        actions = super().get_actions(request)
-        return {name: action for name, action in actions.items() if name != "delete_selected"}

@@ -33,6 +33,7 @@ _LEVELS = {AttemptOutcome.ACCEPTED: messages.SUCCESS, AttemptOutcome.UNKNOWN: me
 
 @admin.register(Provider)
 class ProviderAdmin(BaseAdmin):
+    deleted_together = False
     deletable = True
     ordering = ["channel", "name"]
     list_display = ["name", "adapter", "channel", "is_active", "mode", "share", "breaker", "limits", "last"]
@@ -139,12 +140,6 @@ class ProviderAdmin(BaseAdmin):
         ProviderHealth.objects.filter(provider=obj.name).delete()
         super().delete_model(request, obj)
         steering.wake(obj.channel)
-
-    def get_actions(self, request: HttpRequest) -> Any:
-        """Deleted one by one."""
-        return {
-            name: action for name, action in super().get_actions(request).items() if name != "delete_selected"
-        }
 
     # --- Steering ----------------------------------------------------------------------------------------
 

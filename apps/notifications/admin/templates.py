@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
-from apps.content import listing, versioning
+from apps.content import listing, payloads, versioning
 from apps.content.admin import pages
 from apps.content.admin.templates import TemplateAdmin, author
 from apps.content.models import NotificationTemplate, TemplateVersion
@@ -162,7 +162,6 @@ def _reach(person: Person, version: TemplateVersion) -> tuple[list[str], list[st
 
 def _is_taken(form: TestForm, version: TemplateVersion) -> bool:
     """Whether the schema takes the payload; says so in the form if not."""
-    wanted = versioning.as_version(version)
-    for fault in template_checks.payload_faults(wanted, form.cleaned_data["payload"]):
+    for fault in payloads.told(version, form.cleaned_data["payload"]):
         form.add_error("payload", f"{fault['field']}: {fault['detail']}")
     return not form.errors

@@ -24,6 +24,7 @@ class PreferenceDefaultsAdmin(BaseAdmin):
     """They hold from the next message on; what is held already keeps its time, and is decided anew then."""
 
     deletable = True  # an organization without has the system's
+    deleted_together = False
     form = DefaultsForm
     change_form_template = add_form_template = "preferences/admin/form.html"
     list_display = ["__str__", "cap_per_hour", "updated_at"]
@@ -54,8 +55,3 @@ class PreferenceDefaultsAdmin(BaseAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """The system's stay: they can be emptied."""
         return super().has_delete_permission(request, obj) and not (obj and obj.organization_id is None)
-
-    def get_actions(self, request: HttpRequest) -> Any:
-        """Deleted one by one."""
-        found = super().get_actions(request)
-        return {name: action for name, action in found.items() if name != "delete_selected"}
