@@ -20,13 +20,17 @@ class Action(NamedTuple):
 
 
 class Words(NamedTuple):
-    """What a message says: `subject` is the title by push and in-app; an SMS has only `text`."""
+    """What a message says: `subject` is the title by push and in-app; an SMS has only `text`.
+
+    avatar: the address of a picture of who it is from, in-app only.
+    """
 
     subject: str
     text: str
     html: str = ""
     link: str = ""
     actions: Sequence[Action] = ()
+    avatar: str = ""
 
 
 def language_of(languages: Mapping[str, object], wanted: str, *, default: str) -> str:

@@ -50,8 +50,10 @@ def _entry(target: Claimed, parts: Rendered) -> Entry:
         target.id,
         target.user_id,
         target.notification_id,
+        parts.type,
         parts.subject,
         parts.text,
         parts.link,
+        parts.avatar,
         actions,
     )

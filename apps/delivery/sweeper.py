@@ -19,7 +19,7 @@ from apps.delivery.providers import policy_of
 from apps.delivery.retry import Decision, Standing, after_unknown
 from apps.delivery.settling import Ended, settle
 from apps.integrations.contract import UnknownOutcome
-from apps.notifications import caps, dedupe, holds, idempotency, schedules, transitions, usage
+from apps.notifications import caps, dedupe, holds, idempotency, inbox, schedules, transitions, usage
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Claimed
 from apps.preferences import suppression
@@ -35,10 +35,11 @@ _SCHEDULES_A_SWEEP = 400  # a transaction each: they may have a thousand targets
 
 
 def sweep() -> None:
-    """Once over everything: holds, schedules, expiry, leases, graces, what is too old; then the bells of what
+    """Once over everything: holds, snoozes, schedules, expiry, leases, graces, what is too old; then the bells of what
     is due."""
     for step, at_once, most in (
         (holds.release_due, _AT_ONCE, _ROWS_A_SWEEP),
+        (inbox.return_snoozed, _AT_ONCE, _ROWS_A_SWEEP),
         (schedules.make_due, 1, _SCHEDULES_A_SWEEP),
         (expire_overdue, _AT_ONCE, _ROWS_A_SWEEP),
         (rescue_leases, _CLAIMS_AT_ONCE, _CLAIMS_A_SWEEP),

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 from apps.notifications import dedupe, inbox, transitions
-from apps.notifications.inbox import Recalled
 from apps.notifications.statuses import OPEN, Reason, Status
 from apps.notifications.transitions import Moved
 from project import db
@@ -165,8 +164,8 @@ def _stands(sql: str, parameters: db.Parameters) -> list[_Stand]:
 def _cancel_some(notification_id: UUID, page: list[_Stand]) -> list[Told]:
     """Stop these targets, which may have moved since they were read; what of them was settled stands."""
     with db.one_transaction():
-        told, recalled = _stop(notification_id, _locked(page))
-    inbox.hint_recalled(recalled)
+        told, heads = _stop(notification_id, _locked(page))
+    inbox.hint(heads)
     return told
 
 
@@ -177,19 +176,20 @@ def _locked(page: list[_Stand]) -> list[_Stand]:
     return [locked.get(one.id, one) for one in page]
 
 
-def _stop(notification_id: UUID, stands: list[_Stand]) -> tuple[list[Told], list[Recalled]]:
-    """Each by what it is: called back from the inbox, asked not to be repeated, cancelled, or left."""
+def _stop(notification_id: UUID, stands: list[_Stand]) -> tuple[list[Told], dict[int, int]]:
+    """Each by what it is: called back from the inbox, asked not to be repeated, cancelled, or left; and the
+    new heads of the inboxes that were recalled from."""
     carriers = _carriers(notification_id, stands)
     ours = [one for one in stands if one.id not in carriers]
     if sending := [one.id for one in ours if one.status == Status.SENDING]:
         db.execute(_ASK, [sending])
     there = [one.id for one in ours if one.is_in_inbox]
-    recalled = inbox.recall(there) if there else []
+    recalled, heads = inbox.recall(there) if there else ([], {})
     waiting = [one.id for one in ours if one.is_open]
     moved = {move.id: move for move in transitions.cancel(waiting)} if waiting else {}
     gone = {one.target for one in recalled}
     in_place = _in_place_of(stands)
-    return [_told(one, moved.get(one.id), in_place.get(one.id, one), gone) for one in stands], recalled
+    return [_told(one, moved.get(one.id), in_place.get(one.id, one), gone) for one in stands], heads
 
 
 def _carriers(notification_id: UUID, stands: list[_Stand]) -> set[UUID]:

@@ -52,6 +52,7 @@ _GONE = Version(id=0, content=_NO_DATA, defaults=_NO_DATA, schema=_NO_DATA)
 class Rendered(NamedTuple):
     """What goes out: `subject` is the title by push and in-app; an SMS has only `text`.
 
+    type: slug of what people can opt out of; empty: none.
     data: what programs read, as JSON; empty unless the channel is of `WITH_DATA`.
     unsubscribe: the URL by which a person switches it off; empty unless it is an e-mail that may be.
     """
@@ -61,6 +62,8 @@ class Rendered(NamedTuple):
     html: str = ""
     link: str = ""
     actions: Sequence[Action] = ()
+    avatar: str = ""
+    type: str = ""
     data: Mapping[str, Any] = _NO_DATA
     unsubscribe: str = ""
 
@@ -139,8 +142,8 @@ def _or_none(
         ids_of = {"target_id": str(target.id), "notification_id": str(target.notification_id)}
         logger.error("target not rendered: it is a dead letter", extra=ids_of)
         return None
-    if url:
-        parts = parts._replace(unsubscribe=url)
+    if url or content.type:
+        parts = parts._replace(unsubscribe=url, type=content.type)
     return parts._replace(data=_data(target, content, recipient, parts)) if channel in WITH_DATA else parts
 
 

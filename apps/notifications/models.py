@@ -23,7 +23,7 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)  # before anything was held
 SUMMARY_ABOVE = 100  # targets; up to so many a summary is derived, above it is kept
 
 
-def _soft_key(to: type[models.Model] | str, **options: Any) -> Any:
+def soft_key(to: type[models.Model] | str, **options: Any) -> Any:
     """A foreign key of the ORM's only."""
     return models.ForeignKey(to, models.DO_NOTHING, db_constraint=False, db_index=False, **options)
 
@@ -82,9 +82,9 @@ class NotificationTarget(models.Model):
     """One recipient x channel x address. Carries the status, which only `transitions.py` changes."""
 
     id = models.UUIDField(primary_key=True, default=ids.target_id, editable=False)
-    notification = _soft_key(Notification, related_name="targets")
-    organization = _soft_key(Organization)
-    user = _soft_key(User, related_name="targets")
+    notification = soft_key(Notification, related_name="targets")
+    organization = soft_key(Organization)
+    user = soft_key(User, related_name="targets")
     channel = models.CharField(max_length=20)
     address = models.CharField(max_length=320)  # as it was, normalised, when this was planned
     lane = models.CharField(max_length=30)
@@ -101,11 +101,8 @@ class NotificationTarget(models.Model):
     delivered_at = models.DateTimeField(null=True)
     settled_at = models.DateTimeField(null=True)
     bounced_at = models.DateTimeField(null=True)
-    seen_at = models.DateTimeField(null=True)
-    read_at = models.DateTimeField(null=True)
     opened_at = models.DateTimeField(null=True)
     clicked_at = models.DateTimeField(null=True)
-    archived_at = models.DateTimeField(null=True)
     complained_at = models.DateTimeField(null=True)
     cancel_asked_at = models.DateTimeField(null=True)  # while a call may be under way: do not repeat it
     recalled_at = models.DateTimeField(null=True)  # when it was taken out of the inbox again
@@ -183,7 +180,7 @@ class TargetDecision(models.Model):
     """Why a target was held, released, merged or skipped: each decision about it that needs explaining."""
 
     id = models.BigAutoField(primary_key=True)
-    target = _soft_key(NotificationTarget, related_name="decisions")
+    target = soft_key(NotificationTarget, related_name="decisions")
     at = models.DateTimeField(db_default=Now())
     status = models.CharField(max_length=10)  # what it became
     reason = models.CharField(max_length=60, blank=True)  # of `Reason`
@@ -204,7 +201,7 @@ class DedupeMark(models.Model):
     user_id = models.BigIntegerField()
     type = models.CharField(max_length=100)
     key = models.CharField(max_length=255)
-    notification = _soft_key(Notification)
+    notification = soft_key(Notification)
     until = models.DateTimeField()
 
     class Meta:
@@ -247,12 +244,12 @@ class DeadLetter(models.Model):
     """A target nobody will retry without a person. Thin: the target tells the rest."""
 
     id = models.BigAutoField(primary_key=True)
-    target = _soft_key(NotificationTarget, related_name="dead_letters")
-    organization = _soft_key(Organization)
+    target = soft_key(NotificationTarget, related_name="dead_letters")
+    organization = soft_key(Organization)
     reason = models.CharField(max_length=60)
     created_at = models.DateTimeField(db_default=Now())
     resolved_at = models.DateTimeField(null=True)
-    resolved_by = _soft_key(User, null=True, related_name="+")
+    resolved_by = soft_key(User, null=True, related_name="+")
     resolution = models.CharField(max_length=20, blank=True)  # "re-driven", or the receipt's proof
 
     class Meta:
@@ -297,7 +294,7 @@ class AudienceChunk(models.Model):
     """People of a big audience whose targets are not planned yet. Planning a chunk deletes it."""
 
     id = models.BigAutoField(primary_key=True)
-    notification = _soft_key(Notification)
+    notification = soft_key(Notification)
     user_ids = ArrayField(models.BigIntegerField())
 
     class Meta:
@@ -305,38 +302,6 @@ class AudienceChunk(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
-
-
-class InboxItem(models.Model):
-    """A delivered in-app notification, numbered per person in commit order. A recall deletes it."""
-
-    target = models.OneToOneField(
-        NotificationTarget, models.DO_NOTHING, primary_key=True, db_constraint=False
-    )
-    user = _soft_key(User)
-    sequence = models.BigIntegerField()
-    notification = _soft_key(Notification)
-    title = models.TextField(blank=True)
-    body = models.TextField(blank=True)
-    link = models.TextField(blank=True, db_default="")
-    actions = models.JSONField(null=True)  # [{"id", "label", "link"}]
-    created_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["user", "sequence"], name="inbox_item_sequence")]
-
-    def __str__(self) -> str:
-        return f"{self.user_id} #{self.sequence}"
-
-
-class InboxState(models.Model):
-    """Per person the last number given out. Its row lock makes commit order the order of numbers."""
-
-    user = models.OneToOneField(User, models.DO_NOTHING, primary_key=True, db_constraint=False)
-    head = models.BigIntegerField()
-
-    def __str__(self) -> str:
-        return f"{self.user_id} @{self.head}"
 
 
 class IdempotencyKey(models.Model):
@@ -362,4 +327,5 @@ def target_of(attempt: UUID) -> UUID:
     return UUID(int=attempt.int & ~0xFF)
 
 
-from apps.notifications.schedule_models import Schedule, ScheduleRun  # noqa: E402, F401  (Django looks here)
+from apps.notifications.inbox_models import InboxItem, InboxState  # noqa: E402, F401  (Django looks here)
+from apps.notifications.schedule_models import Schedule, ScheduleRun  # noqa: E402, F401
