@@ -35,8 +35,8 @@ _SCHEDULES_A_SWEEP = 400  # a transaction each: they may have a thousand targets
 
 
 def sweep() -> None:
-    """Once over everything: holds, snoozes, schedules, expiry, leases, graces, what is too old; then the bells of what
-    is due."""
+    """Once over everything: holds, snoozes, schedules, expiry, leases, graces, what is too old; then the
+    bells of what is due."""
     for step, at_once, most in (
         (holds.release_due, _AT_ONCE, _ROWS_A_SWEEP),
         (inbox.return_snoozed, _AT_ONCE, _ROWS_A_SWEEP),

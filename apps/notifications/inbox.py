@@ -31,7 +31,8 @@ WITH given AS MATERIALIZED (
     INSERT INTO notifications_inboxstate AS s (user_id, head, unread, unseen)
     SELECT user_id, count(*), count(*), count(*) FROM given GROUP BY user_id ORDER BY user_id
     ON CONFLICT (user_id) DO UPDATE SET
-        head = s.head + excluded.head, unread = s.unread + excluded.unread, unseen = s.unseen + excluded.unseen
+        head = s.head + excluded.head, unread = s.unread + excluded.unread,
+        unseen = s.unseen + excluded.unseen
     RETURNING user_id, head
 ), added AS (
     INSERT INTO notifications_inboxitem

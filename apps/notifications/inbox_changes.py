@@ -115,7 +115,7 @@ _STATEMENTS = {
 
 
 def change(user_id: int, wanted: Change) -> Done:
-    """Do it, commit, and tell the socket servers. Raises UnknownItems and SequenceAhead: nothing is changed."""
+    """Do it, commit, tell the socket servers. Raises UnknownItems and SequenceAhead: nothing is changed."""
     with db.one_transaction():
         before = inbox_numbers.lock([user_id]).get(user_id, NOTHING)
         by_id, up_to = _STATEMENTS[wanted.kind]

@@ -20,7 +20,11 @@ class InboxItem(models.Model):
     """
 
     target = models.OneToOneField(
-        NotificationTarget, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="inbox_item"
+        NotificationTarget,
+        models.DO_NOTHING,
+        primary_key=True,
+        db_constraint=False,
+        related_name="inbox_item",
     )
     user = soft_key(User)
     sequence = models.BigIntegerField()  # the number it came with: its place in the list
@@ -51,13 +55,17 @@ class InboxItem(models.Model):
         indexes = [
             models.Index(fields=["user", "sequence"], name="inbox_item_in", condition=IN_INBOX),  # the list
             models.Index(  # the list of what is archived
-                fields=["user", "sequence"], name="inbox_item_archived", condition=Q(archived_at__isnull=False)
+                fields=["user", "sequence"],
+                name="inbox_item_archived",
+                condition=Q(archived_at__isnull=False),
             ),
             models.Index(  # what is due to come back
                 fields=["snoozed_until"], name="inbox_item_snoozed", condition=Q(snoozed_until__isnull=False)
             ),
             models.Index(  # a person's list of what is snoozed
-                fields=["user", "sequence"], name="inbox_item_snoozed_of", condition=Q(snoozed_until__isnull=False)
+                fields=["user", "sequence"],
+                name="inbox_item_snoozed_of",
+                condition=Q(snoozed_until__isnull=False),
             ),
         ]
 

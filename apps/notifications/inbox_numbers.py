@@ -69,13 +69,15 @@ RETURNING s.user_id, sums.items, s.head, s.unread, s.unseen
 """
 
 
-_COUNTS = "SELECT user_id, head, unread, unseen FROM notifications_inboxstate WHERE user_id = ANY(%b::bigint[])"
+_COUNTS = (
+    "SELECT user_id, head, unread, unseen FROM notifications_inboxstate WHERE user_id = ANY(%b::bigint[])"
+)
 _LOCK = f"{_COUNTS} ORDER BY user_id FOR UPDATE"
 NOTHING = Counts(0, 0, 0)
 
 
 def lock(user_ids: Collection[int]) -> dict[int, Counts]:
-    """Hold these people's inboxes until COMMIT; where they stand. Nobody is among them who never had an item."""
+    """Hold these people's inboxes until COMMIT; where those stand that ever had an item."""
     return {user_id: Counts(*rest) for user_id, *rest in db.rows(_LOCK, [sorted(user_ids)])}
 
 
