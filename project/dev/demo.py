@@ -26,8 +26,9 @@ PERSON = {
     "timezone": "Europe/London",
     "language": "en",
 }
+COLLEAGUE = {"external_id": "grace", "name": "Grace Hopper", "email": "grace@example.com", "language": "en"}
 TEMPLATE = "order-shipped"
-TEXTS = {
+TEXTS: dict[str, dict[str, Any]] = {
     "in_app": {
         "subject": "Order {{ order }} is on its way",
         "body": "It should reach you on {{ day }}.",
@@ -45,6 +46,20 @@ TEXTS = {
         "body": "Order {{ order }} should reach {{ recipient.name }} on {{ day }}.",
     },
     "chat": {"subject": "Order {{ order }} is on its way", "body": "It should reach you on {{ day }}."},
+}
+APPROVAL: dict[str, dict[str, Any]] = {
+    "in_app": {
+        "subject": "{{ who }} asks for {{ what }}",
+        "body": "It would cost {{ sum }}. Do you approve of it?",
+        "actions": [
+            {"id": "approve", "label": "Approve", "link": ""},
+            {"id": "decline", "label": "Decline", "link": ""},
+        ],
+    }
+}
+TEMPLATES: dict[str, tuple[str, dict[str, dict[str, Any]], dict[str, str]]] = {  # type, texts, an example
+    TEMPLATE: ("status_update", TEXTS, {"order": "A-17", "day": "Monday"}),
+    "approval-wanted": ("collaboration_alert", APPROVAL, {"who": "Grace", "what": "a chair", "sum": "€ 90"}),
 }
 ADMIN_LOGIN, ADMIN_PASSWORD = "admin", "carillon"  # of a server on this machine only
 SLOWEST = 60.0  # seconds for the demo to be delivered
@@ -67,7 +82,8 @@ def prepare(folder: Path, at: Simulated) -> tuple[str, int]:
     from apps.users.models import User
     from apps.users.schemas import UserInput
 
-    person = people.upsert(1, [UserInput.model_validate(PERSON)])[PERSON["external_id"]]
+    known = people.upsert(1, [UserInput.model_validate(one) for one in (PERSON, COLLEAGUE)])
+    person = known[PERSON["external_id"]]
     prepare_templates()
     prepare_places(person.id, at)
     if not User.objects.filter(login=ADMIN_LOGIN).exists():
@@ -76,23 +92,24 @@ def prepare(folder: Path, at: Simulated) -> tuple[str, int]:
 
 
 def prepare_templates() -> None:
-    """The demo's template, on every channel."""
+    """The demo's templates: one on every channel, one with buttons."""
     from apps.content.models import NotificationTemplate, TemplateVersion
     from project import clock
 
-    template, is_new = NotificationTemplate.objects.get_or_create(
-        slug=TEMPLATE, organization_id=1, defaults={"type": "status_update"}
-    )
-    if is_new:
-        template.current = TemplateVersion.objects.create(
-            template=template,
-            number=1,
-            content={channel: {"en": parts} for channel, parts in TEXTS.items()},
-            schema={"type": "object", "required": ["order", "day"]},
-            example={"order": "A-17", "day": "Monday"},
-            published_at=clock.now(),
+    for slug, (type, texts, example) in TEMPLATES.items():
+        template, is_new = NotificationTemplate.objects.get_or_create(
+            slug=slug, organization_id=1, defaults={"type": type}
         )
-        template.save()
+        if is_new:
+            template.current = TemplateVersion.objects.create(
+                template=template,
+                number=1,
+                content={channel: {"en": parts} for channel, parts in texts.items()},
+                schema={"type": "object", "required": list(example)},
+                example=example,
+                published_at=clock.now(),
+            )
+            template.save()
 
 
 def prepare_places(user_id: int, at: Simulated) -> None:

@@ -71,22 +71,22 @@ def _run(options: argparse.Namespace) -> int:
         shutil.rmtree(servers.default_data("demo"), ignore_errors=True)
     with servers.start(data, durable=True) as started:
         os.environ.update(started.environ)
-        with _everything() as (processes, running, simulator):
+        with _everything() as (processes, running, simulator, product):
             deliveries, seconds = demo.send(running)
             good = _tell(deliveries, seconds)
             if options.once:
                 return 0 if good else 1
-            _tell_where(running, simulator, time.monotonic() - began)
+            _tell_where(running, simulator, product, time.monotonic() - began)
             _watch(processes)
     return 0
 
 
 @contextlib.contextmanager
-def _everything() -> Iterator[tuple[Processes, Demo, str]]:
-    """All our processes, ready, and what the demo calls with, and the simulator's URL."""
+def _everything() -> Iterator[tuple[Processes, Demo, str, str]]:
+    """All our processes, ready; what the demo calls with; the URLs of the simulator and of the product."""
     folder = make_folder(servers.default_data("demo"))
     port = int(os.environ.get("PORT") or 8000)
-    api, sockets, simulator, smtp, http2 = (_port(port + offset) for offset in range(5))
+    api, sockets, simulator, smtp, http2, product = (_port(port + offset) for offset in range(6))
     os.environ.setdefault("DEBUG", "1")
     os.environ.setdefault("LOG_LEVEL", "WARNING")
     os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
@@ -102,13 +102,16 @@ def _everything() -> Iterator[tuple[Processes, Demo, str]]:
         for groups in WORKERS:
             processes.worker(groups)
         processes.beat()
-        running = Demo(f"http://127.0.0.1:{api}", f"http://127.0.0.1:{sockets}", key, user_id)
+        places = {"api": f"http://127.0.0.1:{api}", "sockets": f"http://127.0.0.1:{sockets}"}
+        processes.product(product, **places, key=key)
+        running = Demo(**places, key=key, user_id=user_id)
         processes.wait_for(f"{running.api}/api/tokens/", "api")
         processes.wait_for(f"{running.sockets}/", "sockets")
         processes.wait_for(f"http://127.0.0.1:{simulator}/counts", "simulator")
         _wait_for_workers()
         turn_receipts_on(simulator, running.api)
-        yield processes, running, f"http://127.0.0.1:{simulator}"
+        processes.wait_for(f"http://127.0.0.1:{product}/", "product")
+        yield processes, running, f"http://127.0.0.1:{simulator}", f"http://127.0.0.1:{product}"
     finally:
         processes.stop()
 
@@ -136,7 +139,13 @@ def _django(folder: Path, at: Simulated) -> tuple[str, int]:
 
     from apps.integrations.registry import adapter_class
 
-    for module in ("celery.bin.worker", "kombu.transport.redis", "project.urls", "project.wsgi"):
+    for module in (
+        "celery.bin.worker",
+        "kombu.transport.redis",
+        "project.urls",
+        "project.wsgi",
+        "aiohttp.web",
+    ):
         import_module(module)
     for provider in settings.PROVIDERS.values():
         adapter_class(provider)
@@ -176,11 +185,12 @@ def _tell(deliveries: list[Delivery], seconds: float | None) -> bool:
     return seconds is not None and all(one.good for one in deliveries)
 
 
-def _tell_where(running: Demo, simulator: str, seconds: float) -> None:
+def _tell_where(running: Demo, simulator: str, product: str, seconds: float) -> None:
     request = json.dumps(demo.body())
     print(f"""
 Ready after {seconds:.1f} s.
 
+  Start here       {product}/        a page with an inbox on it, and a form that sends
   API, to try      {running.api}/api/docs/
   Admin            {running.api}/admin/        login {demo.ADMIN_LOGIN}, password {demo.ADMIN_PASSWORD}
   What was sent    {simulator}/        the simulator's outbox

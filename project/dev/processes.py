@@ -117,6 +117,12 @@ class Processes:
             "sockets", "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "project.asgi:application"
         )
 
+    def product(self, port: int, *, api: str, sockets: str, key: str) -> Process | Fork:
+        """The page with an inbox on it; key: the product's API key."""
+        self._environ["CARILLON_KEY"] = key
+        places = ("--port", str(port), "--api", api, "--sockets", sockets)
+        return self.start("product", "-m", "project.dev.product", *places)
+
     def simulator(self, port: int, smtp_port: int, ledger: Path, *, http2_port: int = 0) -> Process | Fork:
         ports = ("--port", str(port), "--smtp-port", str(smtp_port), "--http2-port", str(http2_port))
         return self.start(

@@ -44,7 +44,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         Organization.objects.get_or_create(pk=1, defaults={"name": "Default"})  # a flush takes it along
         self.key = ApiKey.issue(ServiceClient.objects.create(name="browser", organization_id=1))[1]
-        self._api_port, self._socket_port = free_port(), free_port()
+        self._api_port, self._socket_port, self._product_port = (free_port() for _ in range(3))
         self.processes = Processes(
             folder / "logs", QUICK | same_servers() | {"WEBSOCKET_CATCH_UP_SECONDS": "2"}
         )
@@ -53,8 +53,11 @@ class Site:
         self.processes.worker("in_app")
         self.processes.worker("critical_in_app")
         self.processes.beat()
+        self.product = f"http://127.0.0.1:{self._product_port}"
+        self.processes.product(self._product_port, api=self.url, sockets=self.sockets, key=self.key)
         self.processes.wait_for(f"{self.url}/api/tokens/", "api")
         self.processes.wait_for(f"{self.sockets}/", "sockets")
+        self.processes.wait_for(f"{self.product}/", "product")
 
     @property
     def url(self) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from apps.notifications import inbox_changes
-from apps.notifications.models import InboxState
+from apps.notifications.inbox_models import InboxState
 
 AT_ONCE = 500  # people in one transaction
 
