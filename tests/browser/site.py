@@ -22,6 +22,7 @@ from apps.users.models import ApiKey, Organization, ServiceClient, User
 from project import ids
 from project.dev.processes import Processes, free_port
 from tests.e2e.conftest import QUICK, same_servers
+from tests.support.templates import template
 
 STATIC = "/static/inbox/"
 SOON = 5.0  # seconds in which anything expected must happen
@@ -116,9 +117,19 @@ class Site:
             del wanted["title"], wanted["body"]
         return await self.post("/api/notifications/", wanted | body)
 
+    async def template(self, slug: str, parts: dict[str, Any]) -> None:
+        """A published template with these parts in-app."""
+        await sync_to_async(template)(slug, {"in_app": parts})
+
+    async def get(self, path: str) -> dict[str, Any]:
+        return await self._call("GET", path)
+
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return await self._call("POST", path, body)
+
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         async with httpx.AsyncClient(headers={"Authorization": f"Bearer {self.key}"}) as client:
-            answer = await client.post(f"{self.url}{path}", json=body, timeout=10)
+            answer = await client.request(method, f"{self.url}{path}", json=body, timeout=10)
         assert answer.is_success, answer.text
         found: dict[str, Any] = answer.json()
         return found

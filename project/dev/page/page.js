@@ -3,9 +3,7 @@
 const byId = (id) => document.getElementById(id);
 const address = new URL(location.href);
 const places = await (await fetch("/places")).json();
-const person = places.people.includes(address.searchParams.get("as"))
-  ? address.searchParams.get("as")
-  : places.people[0];
+const person = address.searchParams.get("as") ?? places.people[0];
 
 async function post(path, body) {
   const headers = { "Content-Type": "application/json" };
@@ -52,7 +50,7 @@ function show(wanted, answer) {
 }
 
 function choosePeople() {
-  for (const name of places.people) {
+  for (const name of new Set([...places.people, person])) {
     const label = name[0].toUpperCase() + name.slice(1);
     byId("person").append(new Option(label, name, name === person, name === person));
     const box = Object.assign(document.createElement("input"), { type: "checkbox", name: "to", value: name });
