@@ -91,10 +91,9 @@ class Site:
         self.processes.kill("sockets")
 
     def flush_broker(self) -> None:
-        """All that is in Redis is lost, subscriptions included."""
+        """All that is in Redis is lost: bells, hints, what the channel layer knows."""
         with contextlib.closing(redis.Redis.from_url(settings.REDIS_URL)) as broker:
             broker.flushall()
-            broker.client_kill_filter(_type="pubsub")
 
     # --- what services do ----------------------------------------------------------------------------------
 
