@@ -30,8 +30,8 @@ _EVERY = ("subject", "body")
 PARTS = {  # of each channel, in the order in which people write them
     **dict.fromkeys(CHANNELS, _EVERY),
     "email": (*_EVERY, "html"),
-    "in_app": (*_EVERY, "link", "actions"),
-    "push": (*_EVERY, "link", "actions"),
+    "in_app": (*_EVERY, "link", "avatar", "actions"),
+    "push": (*_EVERY, "link", "avatar", "actions"),
     "sms": ("body",),
 }
 _ACTION = ("id", "label", "link")

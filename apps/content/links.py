@@ -1,4 +1,4 @@
-"""Where links of templates may lead: to the web or, within an app, to a path of its own."""
+"""Where links and pictures of templates may lead: to the web or, within an app, to a path of its own."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LIQUID = "\ufffc"  # stands for what Liquid will fill in
 _LIQUID = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 
 
-def link_error(link: str) -> str | None:
-    """Why it is no link for a push or in-app message, or None."""
+def link_error(link: str, what: str = "A link") -> str | None:
+    """Why it is no link for a push or in-app message, or None. what: how the sentence begins."""
     if len(link) > MAX_LINK:
-        return f"A link may have {MAX_LINK:,} characters at most."
+        return f"{what} may have {MAX_LINK:,} characters at most."
     if not _UNSAFE.search(link) and (_WEB.match(link) or _PATH.match(link)):
         return None
-    return f"A link begins with https://, http:// or one “/”{_instead(link)}."
+    return f"{what} begins with https://, http:// or one “/”{_instead(link)}."
 
 
 def _instead(link: str) -> str:

@@ -22,7 +22,7 @@ class Action(NamedTuple):
 class Words(NamedTuple):
     """What a message says: `subject` is the title by push and in-app; an SMS has only `text`.
 
-    avatar: the address of a picture of who it is from, in-app only.
+    avatar: the address of a picture of who it is from, by push and in-app.
     """
 
     subject: str
@@ -31,6 +31,9 @@ class Words(NamedTuple):
     link: str = ""
     actions: Sequence[Action] = ()
     avatar: str = ""
+
+
+_MORE = ("html", "link", "actions", "avatar")  # the parts beside subject and body
 
 
 def language_of(languages: Mapping[str, object], wanted: str, *, default: str) -> str:
@@ -60,28 +63,35 @@ def words(version: Version, channel: str, language: str, context: Mapping[str, A
     given = {**version.defaults, **context} if version.defaults else context
     subject = _line(parts.get("subject", ""), given)  # it becomes a header
     text = render(parts.get("body", ""), given)
-    if not (parts.get("html") or parts.get("link") or parts.get("actions")):
+    if not any(parts.get(name) for name in _MORE):
         return Words(subject, text)
     html = styles.inlined(render(parts["html"], given, html=True)) if parts.get("html") else ""
-    return Words(subject, text or as_text.text_of(html), html, _link(parts, given), _actions(parts, given))
+    return Words(
+        subject=subject,
+        text=text or as_text.text_of(html),
+        html=html,
+        link=_address(parts, "link", given),
+        actions=_actions(parts, given),
+        avatar=_address(parts, "avatar", given, what="An avatar"),
+    )
 
 
 def _line(source: str, given: Mapping[str, Any]) -> str:
     return " ".join(render(source, given).split())
 
 
-def _link(parts: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    """Empty where there is none: a link that depends on the payload may well be missing."""
-    link = render(parts.get("link", ""), given).strip()
-    if link and (wrong := link_error(link)):
+def _address(parts: Mapping[str, Any], name: str, given: Mapping[str, Any], *, what: str = "A link") -> str:
+    """Empty where there is none: one that depends on the payload may well be missing."""
+    address = render(parts.get(name, ""), given).strip()
+    if address and (wrong := link_error(address, what)):
         raise RenderingError(wrong)
-    return link
+    return address
 
 
 def _actions(parts: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Action]:
     """Those that have words on them: one whose label is empty is not shown."""
     made = (
-        Action(action["id"], _line(action["label"], given), _link(action, given))
+        Action(action["id"], _line(action["label"], given), _address(action, "link", given))
         for action in parts.get("actions", ())
     )
     return tuple(action for action in made if action.label)

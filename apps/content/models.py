@@ -53,8 +53,8 @@ class TemplateVersion(models.Model):
     """One wording of a template. A draft until it is published; after that it never changes.
 
     content: channel -> language -> part -> Liquid. The parts: subject (the title by push and in-app), body
-    (plain text), html (e-mail only), link and actions (push and in-app; actions is a list of {"id", "label",
-    "link"}, their label and link in Liquid).
+    (plain text), html (e-mail only), link, avatar and actions (push and in-app; actions is a list of {"id",
+    "label", "link"}, their label and link in Liquid).
     """
 
     template = models.ForeignKey(

@@ -201,8 +201,8 @@ class TemplateOutput(BaseModel):
 class DraftInput(BaseModel):
     """A whole wording.
 
-    `content` is channel → language → part → Liquid. The parts: subject, body, html (e-mail), link and actions
-    (push and in-app; a list of {id, label, link}).
+    `content` is channel → language → part → Liquid. The parts: subject, body, html (e-mail), link, avatar and
+    actions (push and in-app; actions is a list of {id, label, link}).
     """
 
     model_config = ConfigDict(
@@ -344,6 +344,7 @@ class WordsPreview(BaseModel):
     html: str
     link: str
     actions: list[ActionPreview]
+    avatar: str = Field(description="The address of a picture of who it is from; empty: none.")
     error: str | None
 
 

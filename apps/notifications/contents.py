@@ -148,8 +148,8 @@ def _or_none(
 
 
 def _data(target: Claimed, content: Content, recipient: Mapping[str, str], parts: Rendered) -> dict[str, Any]:
-    """The notification as a program wants it. `recipient` is null for a person without an external_id; `link`
-    and `actions` are there if the template has them."""
+    """The notification as a program wants it. `recipient` is null for a person without an external_id;
+    `link`, `avatar` and `actions` are there if the template has them."""
     data: dict[str, Any] = {
         "type": "notification",
         "notification_id": str(target.notification_id),
@@ -162,6 +162,8 @@ def _data(target: Claimed, content: Content, recipient: Mapping[str, str], parts
         data["related_object"] = content.related
     if parts.link:
         data["link"] = parts.link
+    if parts.avatar:
+        data["avatar"] = parts.avatar
     if parts.actions:
         data["actions"] = [action._asdict() for action in parts.actions]
     return data

@@ -274,6 +274,20 @@ def test_the_preview_is_in_every_language(browser: Client) -> None:
     assert "Hi" in shown and "Hallo" in shown and "UCS-2, 3 characters, 1 segment." in shown
 
 
+def test_an_avatar_is_edited_in_a_line_and_shown_as_an_address(browser: Client) -> None:
+    of = make()
+    avatar = "https://a.example/{{ order }}.png"
+    parts = {"content__in_app__en__body": "x", "content__in_app__en__avatar": avatar}
+    more = {"content__email__en__body": "x", "example": '{"order": "A-17"}'}
+    assert save(browser, of, "email.en", "in_app.en", **parts, **more).status_code == 302
+    draft = draft_of(of)
+    assert draft is not None and draft.content["in_app"]["en"] == {"body": "x", "avatar": avatar}
+    (field,) = re.findall(r'<textarea name="content.in_app.en.avatar"[^>]*>', page(browser, of, "draft/"))
+    assert 'rows="1"' in field
+    shown = page(browser, of, "preview/?version=draft")
+    assert "Avatar: https://a.example/A-17.png" in text_of(shown) and "<img" not in shown
+
+
 def test_html_is_shown_in_a_frame_where_nothing_runs(browser: Client) -> None:
     of = make(html=f"<p>{EVIL}</p>{{{{ order }}}}", subject=EVIL)
     shown = page(browser, of, f"preview/?payload={json.dumps({'order': EVIL})}")

@@ -377,6 +377,16 @@ def test_a_preview_is_in_every_channel_and_language(api: Api) -> None:
     assert everything() == (1, 1)
 
 
+def test_a_preview_has_what_an_in_app_message_has_beside_its_words(api: Api) -> None:
+    new(api)
+    parts = {"body": "x", "link": "/{{ order }}", "avatar": "https://a.example/{{ order }}.png"}
+    content = {"in_app": {"en": parts}, "sms": {"en": {"body": "x"}}}
+    ok(api.put(f"{ONE}draft/", {**DRAFT, "content": content}))
+    words = {w["channel"]: w for w in ok(api.post(f"{ONE}preview/", {"version": "draft"}))["words"]}
+    assert (words["in_app"]["link"], words["in_app"]["avatar"]) == ("/A-17", "https://a.example/A-17.png")
+    assert (words["sms"]["link"], words["sms"]["avatar"]) == ("", "")
+
+
 def test_a_preview_tells_what_is_wrong_and_shows_the_rest(api: Api) -> None:
     new(api)
     content = subject("{{ 1 | divided_by: order }}") | {"sms": {"en": {"body": "x"}}}

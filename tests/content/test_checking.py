@@ -33,6 +33,7 @@ def test_nothing_is_wrong() -> None:
     action = {"id": "open", "label": "Open {{ name }}", "link": "/x/{{ name }}"}
     content = {
         "in_app": {"en": {"subject": "s", "body": "b", "link": "/{{ name }}", "actions": [action] * 1}},
+        "push": {"en": {"body": "b", "avatar": "/{{ name }}.png"}},
         "email": {"en": {"html": "<a href='{{ unsubscribe_url }}'>x</a>"}, "pt-br": {"body": "b"}},
         "webhook": {"en": {"subject": "{{ recipient.name }}", "body": "b"}},
     }
@@ -61,6 +62,10 @@ def test_nothing_is_wrong() -> None:
         (by("push", html="x"), "content.push.en.html", "unknown_field"),
         (by("email", link="/x"), "content.email.en.link", "unknown_field"),
         (by("chat", actions=[]), "content.chat.en.actions", "unknown_field"),
+        (by("email", avatar="/x"), "content.email.en.avatar", "unknown_field"),
+        (by("in_app", avatar={}), "content.in_app.en.avatar", "invalid"),
+        (by("in_app", avatar="{{ x"), "content.in_app.en.avatar", "invalid"),
+        (by("in_app", avatar="data:image/png,x"), "content.in_app.en.avatar", "not_rendered"),
         (by("push", actions={}), "content.push.en.actions", "invalid"),
         (by("push", actions=["x"]), "content.push.en.actions[0]", "invalid"),
         (by("push", actions=[{"id": "a", "label": "A"}]), "content.push.en.actions[0].link", "required"),
@@ -136,10 +141,12 @@ def test_every_language_by_every_channel_is_rendered() -> None:
     content = {
         "sms": {"en": {"body": "{{ a }}"}, "de": {"body": "{{ a | divided_by: 0 }}"}},
         "push": {"en": {"body": "b", "link": "{{ a }}"}},
+        "in_app": {"en": {"body": "b", "avatar": "{{ a }}"}},
     }
     assert found(content, example={"a": "x:y"}) == [
         ("content.sms.de.body", "not_rendered"),
         ("content.push.en.link", "not_rendered"),
+        ("content.in_app.en.avatar", "not_rendered"),
     ]
 
 

@@ -90,6 +90,13 @@ def test_a_link_and_actions() -> None:
     assert said("push", {"body": "x", "link": "{{ none }}"}).link == ""
 
 
+@pytest.mark.parametrize("channel", ["in_app", "push"])
+def test_an_avatar_needs_no_link(channel: str) -> None:
+    parts = {"subject": "s", "body": "x", "avatar": " https://a.example/{{ by }}.png "}
+    assert said(channel, parts, {"by": "ada"}) == Words("s", "x", avatar="https://a.example/ada.png")
+    assert said(channel, parts | {"avatar": "{{ none }}"}) == Words("s", "x")
+
+
 @pytest.mark.parametrize(
     ("link", "named"),
     [
@@ -106,10 +113,12 @@ def test_a_link_and_actions() -> None:
     ],
 )
 def test_a_link_that_is_none_is_named(link: str, named: str) -> None:
-    for parts in ({"link": "{{ x }}"}, {"actions": [{"id": "a", "label": "A", "link": "{{ x }}"}]}):
+    action = {"id": "a", "label": "A", "link": "{{ x }}"}
+    for parts in ({"link": "{{ x }}"}, {"actions": [action]}, {"avatar": "{{ x }}"}):
         with pytest.raises(RenderingError) as caught:
             said("in_app", {"body": "x", **parts}, {"x": link})
         assert named in str(caught.value)
+        assert str(caught.value).startswith("An avatar" if "avatar" in parts else "A link")
 
 
 @pytest.mark.parametrize(
@@ -117,3 +126,4 @@ def test_a_link_that_is_none_is_named(link: str, named: str) -> None:
 )
 def test_a_link_that_is_one(link: str) -> None:
     assert said("in_app", {"body": "x", "link": link}).link == link
+    assert said("in_app", {"body": "x", "avatar": link}).avatar == link

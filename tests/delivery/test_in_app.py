@@ -64,6 +64,19 @@ def test_a_target_is_delivered_by_being_in_the_inbox(hints) -> None:
 
 
 @pytest.mark.django_db
+def test_an_item_has_what_its_template_has_beside_the_words(hints) -> None:
+    (ada,) = rows.people()
+    action = {"id": "open", "label": "Open", "link": "/a"}
+    parts = {"subject": "s", "body": "b", "link": "/l", "avatar": "/{{ by }}.png", "actions": [action]}
+    note = rows.notification(kept=True, content={"in_app": parts}, payload={"by": "ben"})
+    queued(ada.pk, notification=note)
+    assert engine.work(LANE) == 1
+    item = InboxItem.objects.get()
+    assert (item.title, item.body, item.link, item.avatar) == ("s", "b", "/l", "/ben.png")
+    assert item.actions == [action]
+
+
+@pytest.mark.django_db
 def test_each_person_has_numbers_of_their_own_and_the_head_is_the_last(hints) -> None:
     queued(7, 3)
     queued(8, 2)

@@ -89,6 +89,22 @@ def test_a_template_and_data_together(channel: str) -> None:
     assert parts.data["payload"] == {"order": 17}
 
 
+def test_link_avatar_and_actions_are_told_where_there_are_some() -> None:
+    (ada,) = rows.people()
+    action = {"id": "a", "label": "A", "link": "/a"}
+    parts = {"body": "x", "link": "{{ link }}", "avatar": "{{ avatar }}", "actions": [action]}
+    payload = {"link": "/orders/17", "avatar": "https://a.example/ada.png"}
+    _, sent = going_out(rows.notification(content={"push": parts}, payload=payload), ada, "push")
+    assert sent is not None and sent.avatar == payload["avatar"]
+    assert {name: sent.data.get(name) for name in ("link", "avatar", "actions")} == {
+        **payload,
+        "actions": [action],
+    }
+    bare = {"body": "x", "link": "{{ link }}", "avatar": "{{ avatar }}"}
+    _, sent = going_out(rows.notification(content={"push": bare}), ada, "push")
+    assert sent is not None and sent.data.keys().isdisjoint({"link", "avatar", "actions"})
+
+
 def test_each_target_has_its_own_data() -> None:
     ada, ben = rows.people(external_id="ada") + rows.people(external_id="ben")
     note = rows.notification()

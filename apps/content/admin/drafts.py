@@ -134,7 +134,7 @@ class DraftForm(forms.Form):
 def _field(part: str) -> forms.Field:
     if part == "actions":
         return JSONText(list, _LABELS[part])
-    rows = 1 if part in ("subject", "link") else 8
+    rows = 1 if part in ("subject", "link", "avatar") else 8
     return forms.CharField(
         required=False, strip=False, label=_LABELS.get(part, part.capitalize()), widget=_area(rows)
     )
