@@ -9,7 +9,7 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
@@ -209,7 +209,13 @@ def build(account: Account) -> Adapter:
     return _constructed(kind, arguments)
 
 
-def _constructed(kind: type[T], arguments: Mapping[str, Any]) -> T:
+def _of_account(kind: Callable[..., T], account: Account) -> T:
+    """Made of those of the provider's arguments that it takes. Raises CannotBuild."""
+    names = arguments_of(kind)
+    return _constructed(kind, {name: value for name, value in _arguments(account).items() if name in names})
+
+
+def _constructed(kind: Callable[..., T], arguments: Mapping[str, Any]) -> T:
     missing = [name for name, needed in arguments_of(kind).items() if needed and name not in arguments]
     if missing:
         raise CannotBuild(f"{', '.join(missing)} missing.")
@@ -219,8 +225,8 @@ def _constructed(kind: type[T], arguments: Mapping[str, Any]) -> T:
         raise CannotBuild(f"Its arguments are not accepted ({type(error).__name__}).") from error
 
 
-def arguments_of(kind: type) -> dict[str, bool]:
-    """The names of a constructor's arguments, and whether each must be given."""
+def arguments_of(kind: Callable[..., Any]) -> dict[str, bool]:
+    """The names of a constructor's or a function's arguments, and whether each must be given."""
     parameters = list(inspect.signature(kind).parameters.values())
     return {one.name: one.default is inspect.Parameter.empty for one in parameters}
 
@@ -263,9 +269,7 @@ def build_receiver(account: Account) -> Receiver | None:
     """A new receiver; None if the adapter reports nothing. Raises CannotBuild."""
     if account.adapter not in registry.RECEIVERS:
         return None
-    kind = registry.receiver_class(account.adapter)
-    names = arguments_of(kind)
-    return _constructed(kind, {name: value for name, value in _arguments(account).items() if name in names})
+    return _of_account(registry.receiver_class(account.adapter), account)
 
 
 def _built_receiver(account: Account) -> Receiver | None:
@@ -279,6 +283,17 @@ def _built_receiver(account: Account) -> Receiver | None:
 @cache
 def _receiver(key: str) -> Receiver:
     return registry.receiver(key, settings.RECEIPT_OPTIONS[key])
+
+
+def web_push_key() -> str:
+    """The public key that browsers subscribe with: that of the first provider by name. Empty: none."""
+    for account in sorted(of_channel("push"), key=lambda account: account.name):
+        if account.adapter in registry.PUBLIC_KEYS:
+            try:
+                return _of_account(registry.public_key_of(account.adapter), account)
+            except CannotBuild as error:
+                logger.warning("public key not told", extra={"provider": account.name, "error": str(error)})
+    return ""
 
 
 # --- Their policies ---------------------------------------------------------------------------------------

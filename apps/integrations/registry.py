@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -32,6 +33,8 @@ RECEIVERS = {
     "twilio": "apps.integrations.twilio.receipts.TwilioReceiver",
     "vonage": "apps.integrations.vonage.receipts.VonageReceiver",
 }
+# Those whose addresses are made with a public key of ours: what tells it, from the adapter's arguments.
+PUBLIC_KEYS = {"webpush": "apps.integrations.webpush.vapid.public_key"}
 
 
 def adapter_class(key: str) -> type[Adapter]:
@@ -42,6 +45,11 @@ def adapter_class(key: str) -> type[Adapter]:
 def receiver_class(key: str) -> type[Receiver]:
     """The receiver's class. Raises KeyError for one that reports nothing."""
     return _imported(RECEIVERS[key])  # type: ignore[no-any-return]
+
+
+def public_key_of(key: str) -> Callable[..., str]:
+    """What tells the public key. Raises KeyError for an adapter that has none."""
+    return _imported(PUBLIC_KEYS[key])  # type: ignore[no-any-return]
 
 
 def receiver(key: str, options: dict[str, Any]) -> Receiver:

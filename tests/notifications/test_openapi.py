@@ -19,6 +19,8 @@ from django.core.management import call_command
 from django.urls import resolve
 
 from apps.content.models import NotificationType
+from apps.delivery import providers
+from apps.delivery.models import Provider
 from apps.notifications.models import DeliveryAttempt
 from apps.notifications.schedule_models import ScheduleRun
 from apps.notifications.schemas import NotificationInput
@@ -198,6 +200,16 @@ def test_answers_about_suppressions_are_as_described(described: dict[str, Any], 
     check(described, one, "get", api.get(f"{path}{entered[0]['id']}/"))
     check(described, one, "delete", api.send("DELETE", f"{path}4711/"))
     assert api.send("DELETE", f"{path}{entered[0]['id']}/").status_code == 204
+
+
+def test_the_key_of_web_push_is_as_described(described: dict[str, Any], api: Api) -> None:
+    path = "/api/devices/web-push-key/"
+    options = {"subject": "mailto:push@carillon.example", "private_key": "A" * 42 + "E"}
+    assert check(described, path, "get", api.get(path))["code"] == "no_web_push"
+    Provider.objects.create(name="webpush", adapter="webpush", channel="push", options=options)
+    providers.forget()
+    assert check(described, path, "get", api.get(path))["public_key"]
+    providers.forget()
 
 
 def test_answers_about_preferences_are_as_described(described: dict[str, Any], api: Api) -> None:

@@ -42,6 +42,11 @@ class Vapid:
         return f"vapid t={jwt.encode(claims, self._key, algorithm='ES256')}, k={self._public}"
 
 
+def public_key(private_key: str) -> str:
+    """What pages subscribe with, base64url of its 65 bytes. Raises ValueError: it is no P-256 key."""
+    return encoded(point(_private_key(private_key).public_key()))
+
+
 def encoded(data: bytes) -> str:
     """Base64url without padding, as all of Web Push has it."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
