@@ -113,6 +113,10 @@ _CODES = {
     "too_long": "too_many",
     "too_short": "too_few",
     "string_too_long": "too_long",
+    # Ours:
+    "required": "required",
+    "conflict": "conflict",
+    "out_of_range": "out_of_range",
     "past": "past",
 }
 _DETAILS = {
