@@ -51,6 +51,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.staticfiles",
     "channels",
+    "corsheaders",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -65,6 +66,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -162,6 +164,10 @@ MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 1_000_000)  # of one POST; bulk POSTs
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * MAX_BODY_BYTES
 MAX_TARGETS = 1_000  # recipients named in one request
 IDEMPOTENCY_KEPT = timedelta(hours=24)
+# What pages of other origins may call, with a person's token and never with our cookies: project/origins.py
+CORS_URLS_REGEX = r"/api/(inbox/|devices/|preferences/$)"
+CORS_ALLOW_HEADERS = ["authorization", "content-type"]
+CORS_EXPOSE_HEADERS = ["retry-after"]
 USER_TOKEN_SECONDS = env.int("USER_TOKEN_SECONDS", 3600)  # longest life of a person's token
 
 # --- The engine (apps/delivery) --------------------------------------------------------------------------
@@ -244,6 +250,7 @@ RECEIPT_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 # --- Sockets (apps/websocket) ----------------------------------------------------------------------------
+# Pages that may open a socket, and call the API with a person's token (project/origins.py).
 WEBSOCKET_ALLOWED_ORIGINS = env.list("WEBSOCKET_ALLOWED_ORIGINS", default=ALLOWED_HOSTS)
 WEBSOCKET_AUTH_SECONDS = env.float("WEBSOCKET_AUTH_SECONDS", 5.0)  # to send the token as first message
 WEBSOCKET_CATCH_UP_SECONDS = env.float("WEBSOCKET_CATCH_UP_SECONDS", 15.0)  # a lost hint costs at most this

@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from channels.auth import get_user
 from django.conf import settings
 
 from apps.users import tokens
 from apps.users.models import User
+from project import origins
 
 SUBPROTOCOL = "carillon"
 _BEARER = "bearer."  # a JWT is base64url and dots: within what a subprotocol may contain (RFC 7230, token)
@@ -63,14 +64,14 @@ def token_in_url(scope: Mapping[str, Any]) -> bool:
 def origin_allowed(scope: Mapping[str, Any]) -> bool:
     """Whether the page may open a socket at all. A native app sends no Origin and has no cookies to steal."""
     origin = _origin(scope)
-    return origin is None or _matches(origin, settings.WEBSOCKET_ALLOWED_ORIGINS)
+    return origin is None or origins.matches(origin, settings.WEBSOCKET_ALLOWED_ORIGINS)
 
 
 def _may_use_cookies(scope: Mapping[str, Any]) -> bool:
     """Only pages named outright: "*" opens the socket to every page, but not to its visitors' cookies."""
     origin = _origin(scope)
     named = [entry for entry in settings.WEBSOCKET_ALLOWED_ORIGINS if entry != "*"]
-    return origin is not None and _matches(origin, named)
+    return origin is not None and origins.matches(origin, named)
 
 
 def _origin(scope: Mapping[str, Any]) -> str | None:
@@ -78,19 +79,3 @@ def _origin(scope: Mapping[str, Any]) -> str | None:
         if name.lower() == b"origin":
             return str(value.decode("latin1")).strip().lower()
     return None
-
-
-def _matches(origin: str, entries: Iterable[str]) -> bool:
-    """An entry is a host as in ALLOWED_HOSTS (`.example.com` with its subdomains) or a whole origin."""
-    try:
-        host = urlsplit(origin).hostname  # None of "null", which a sandboxed frame sends
-    except ValueError:
-        return False
-    return host is not None and any(
-        entry == "*" or (origin == entry if "://" in entry else _within(host, entry.strip("[]")))
-        for entry in (entry.lower() for entry in entries)
-    )
-
-
-def _within(host: str, domain: str) -> bool:
-    return host in (domain, domain.removeprefix(".")) or (domain.startswith(".") and host.endswith(domain))
