@@ -101,7 +101,9 @@ _SET = {  # what it makes a difference to, and what it does
 }
 # "All" are those that a person sees: in the inbox, or in the list that they are taken out of.
 _AMONG = {Kind.UNARCHIVE: "i.recalled_at IS NULL", Kind.UNSNOOZE: "i.recalled_at IS NULL"}
-_BY_ID = "i.user_id = %(user)s AND i.target_id = ANY(%(ids)b::uuid[]) AND i.recalled_at IS NULL"
+# `+ 0`: found by their ids alone. On a table that was empty when this was prepared the planner would read the
+# person's whole inbox.
+_BY_ID = "i.user_id + 0 = %(user)s AND i.target_id = ANY(%(ids)b::uuid[]) AND i.recalled_at IS NULL"
 _UP_TO = "i.user_id = %(user)s AND i.sequence <= %(up_to)s"
 _STATEMENTS = {
     kind: (
@@ -144,8 +146,7 @@ def _check_given_out(number: int, counts: Counts) -> None:
 
 _UNKNOWN = """
 SELECT g.id FROM unnest(%b::uuid[]) AS g(id)
-LEFT JOIN notifications_inboxitem i ON i.target_id = g.id AND i.user_id = %s
-WHERE i.target_id IS NULL
+WHERE (SELECT i.user_id FROM notifications_inboxitem i WHERE i.target_id = g.id) IS DISTINCT FROM %s
 """
 
 

@@ -8,23 +8,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import UUID
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from apps.delivery import claims, receipts, settling
 from apps.integrations.contract import Accepted, ReceiptEvent, ReceiptKind
-from apps.notifications import cancelling, inbox, transitions
+from apps.notifications import cancelling, inbox, inbox_changes, transitions
+from apps.notifications.inbox_changes import Change, Kind
 from apps.notifications.models import InboxState, NotificationTarget
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Due, Settled
 from apps.preferences import suppression
 from apps.preferences.suppression import Cause, Fact
 from project import clock, db, ids
-from tests.support import rows
-from tests.support.database import other_connection
+from tests.support import inboxes, rows
+from tests.support.database import move_clock, other_connection
 from tests.support.rows import CLAIM, LANE
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -132,10 +134,32 @@ def test_inbox_states_are_locked_in_the_order_of_their_people() -> None:
         InboxState.objects.create(user_id=user, head=0)
     note = rows.notification().pk
     items = [
-        inbox.Entry(id, user, note, "t", "b")
+        inbox.Entry(id, user, note, "", "t", "b")
         for user, id in zip((2, 1), rows.targets(rows.notification(), count=2), strict=True)
     ]
     assert free_while_waiting(lambda: inbox.add(items), STATE, 1, 2)
+
+
+def test_a_recall_locks_inbox_states_in_the_order_of_their_people() -> None:
+    (hers,), (his,) = inboxes.deliver(2), inboxes.deliver(1)
+    assert free_while_waiting(lambda: inbox.recall([hers, his]), STATE, 1, 2)
+
+
+def test_snoozed_items_that_come_back_lock_inbox_states_in_the_order_of_their_people(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inbox, "hint", lambda heads: None)
+    for minutes, user in ((1, 2), (2, 1)):  # the second person's is due first
+        until = clock.now() + timedelta(minutes=minutes)
+        inbox_changes.change(user, Change(kind=Kind.SNOOZE, ids=inboxes.deliver(user), until=until))
+    monkeypatch.setattr(db, "one_transaction", transaction.atomic)  # it is within the test's
+
+    def come_back() -> None:
+        move_clock(300)
+        assert inbox.return_snoozed(10) == 2
+
+    assert free_while_waiting(come_back, STATE, 1, 2)
+    assert inboxes.there(1) and inboxes.there(2)
 
 
 def test_a_settle_of_a_claim_locks_in_order_whatever_order_its_outcomes_came_in() -> None:

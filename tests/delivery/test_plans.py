@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
@@ -15,7 +16,17 @@ from apps.delivery import claims, helping, receipts, sweeper
 from apps.delivery.claims import Claim
 from apps.delivery.settling import Ended, settle
 from apps.integrations.contract import Accepted, ReceiptEvent, ReceiptKind
-from apps.notifications import attempts, cancelling, holds, idempotency, inbox, transitions
+from apps.notifications import (
+    attempts,
+    cancelling,
+    holds,
+    idempotency,
+    inbox,
+    inbox_changes,
+    inbox_numbers,
+    transitions,
+)
+from apps.notifications.inbox_changes import Kind
 from apps.notifications.models import Notification
 from apps.notifications.statuses import Status
 from apps.notifications.transitions import Due
@@ -25,7 +36,7 @@ from apps.preferences.models import UserPreference
 from apps.preferences.suppression import Cause, Fact
 from project import db, ids
 from tests.api_helpers import make_service
-from tests.support import rows, templates
+from tests.support import inboxes, rows, templates
 from tests.support.database import Prepared
 from tests.support.rows import LANE
 
@@ -88,9 +99,17 @@ INSERT INTO users_user (organization_id, name, email, phone, timezone, language,
 SELECT 1, '', '', '+49301' || n, 'UTC', 'en', '!', true, false, false FROM generate_series(1, 5000) n
 """
 _FILL_ITEMS = """
-INSERT INTO notifications_inboxitem (target_id, user_id, sequence, notification_id, title, body)
-SELECT id, 2, row_number() OVER (), notification_id, '', '' FROM notifications_notificationtarget
+INSERT INTO notifications_inboxitem (target_id, user_id, sequence, change, notification_id, title, body,
+                                     read_at, archived_at, snoozed_until, recalled_at)
+SELECT id, 2 + mod(n, 200), n, CASE WHEN mod(n, 2) = 0 THEN 20000 + n ELSE 0 END, notification_id, '', '',
+       CASE WHEN mod(n, 3) = 0 THEN now() END, CASE WHEN mod(n, 5) = 0 THEN now() END,
+       CASE WHEN mod(n, 5) = 1 THEN now() + interval '1 day' END, CASE WHEN mod(n, 5) = 2 THEN now() END
+FROM (SELECT id, notification_id, row_number() OVER () AS n FROM notifications_notificationtarget) t
 ON CONFLICT DO NOTHING
+"""
+_FILL_STATES = """
+INSERT INTO notifications_inboxstate (user_id, head, unread, unseen)
+SELECT n, 50000, 0, 0 FROM generate_series(2, 3000) n ON CONFLICT (user_id) DO UPDATE SET head = 50000
 """
 _FILL_MARKS = """
 INSERT INTO notifications_dedupemark (user_id, type, key, notification_id, until)
@@ -107,7 +126,7 @@ SELECT 1, 'type-' || n, '', '', 'immediate', '{}', false, 60, 'skip', '{}' FROM 
 """
 _FILLS = (
     *(_FILL_TEMPLATES, _FILL_TYPES),
-    *(_FILL_PEOPLE, _FILL_CHOICES, _FILL_ITEMS, _FILL_MARKS),
+    *(_FILL_PEOPLE, _FILL_CHOICES, _FILL_ITEMS, _FILL_STATES, _FILL_MARKS),
     *(_FILL_ATTEMPTS, _FILL_CLAIMS, _FILL_SUMMARIES, _FILL_SUPPRESSIONS, _FILL_TEMPORARY, _FILL_LETTERS),
     _FILL_RECEIPTS,
 )
@@ -178,7 +197,7 @@ def cancelling_all() -> None:
         rows.targets(note, status)
     rows.targets(note, Status.SKIPPED, reason="merged", merged_into=ids.target_id())
     (there,) = rows.targets(note, Status.DELIVERED, channel="in_app")
-    inbox.add([inbox.Entry(there, 1, note.pk, "Title", "Body")])
+    inbox.add([inbox.Entry(there, 1, note.pk, "", "Title", "Body")])
     cancelling.cancel(note.pk)
 
 
@@ -231,6 +250,40 @@ def deciding_anew() -> None:
     holds.decide_anew([waiting_for_a_digest()], why="preferences")
 
 
+def in_inbox() -> list[UUID]:
+    """Items of two people."""
+    return inboxes.deliver(1, 2, actions=inboxes.ACTIONS) + inboxes.deliver(2)
+
+
+def recalling() -> None:
+    assert len(inbox.recall(in_inbox())[0]) == 3
+
+
+def returning() -> None:
+    db.execute("UPDATE notifications_inboxitem SET snoozed_until = now() WHERE target_id = ANY(%b::uuid[])",
+               [in_inbox()])  # fmt: skip
+    assert inbox.return_snoozed(10) == 3
+
+
+def changing(kind: Kind) -> Callable[[], object]:
+    """Some items, and all up to a number."""
+
+    def act() -> None:
+        inboxes.do(kind, *in_inbox()[:2], user=1)
+        inboxes.do(kind, up_to=1, user=1)
+
+    return act
+
+
+def pressing() -> None:
+    inbox_changes.act(1, in_inbox()[0], "yes")
+
+
+def recounting() -> None:
+    in_inbox()
+    inbox_changes.recount([1, 2])
+
+
 def forgetting() -> None:
     receipts.forget_old(1000)
 
@@ -244,7 +297,9 @@ EMPTY_TWINS = TWINS | {"notification_newest": "notification_related"}  # nothing
 # What is done -> the indexes its statements go by, each named index by at least one of them.
 TARGET, CLAIM_ROW = "notifications_notificationtarget_pkey", "delivery_claim_pkey"
 SUMMARY = "notifications_notificationsummary_pkey"
-INBOX_ITEM = "notifications_inboxitem_pkey"
+INBOX_ITEM, INBOX_STATE = "notifications_inboxitem_pkey", "notifications_inboxstate_pkey"
+# Of which items "all up to a number" are.
+ALL_OF = {Kind.UNARCHIVE: "inbox_item_archived", Kind.UNSNOOZE: "inbox_item_snoozed_of"}
 SUPPRESSED, SWITCHED, NOTE = "suppression_once", "choice_once", "notifications_notification_pkey"
 REGROUPED = {
     *("users_user_pkey", "target_held_of_user", NOTE, TARGET, SUMMARY, SWITCHED, "preference_defaults_once"),
@@ -266,6 +321,16 @@ ACTS: dict[str, tuple[Callable[[], object], set[str]]] = {
         | {"dedupe_mark_of_notification"},
     ),
     "cancel some of it": (cancelling_some, {TARGET, SUMMARY, "target_merged"}),
+    "deliver into inboxes": (in_inbox, set()),
+    "recall": (recalling, {INBOX_ITEM, INBOX_STATE, TARGET}),
+    "return what was snoozed": (returning, {"inbox_item_snoozed", INBOX_ITEM, INBOX_STATE}),
+    "press a button": (pressing, {INBOX_ITEM, INBOX_STATE}),
+    "count an inbox anew": (recounting, {"inbox_item_in", INBOX_STATE}),
+    "counts of an inbox": (lambda: inbox_numbers.counts_of(1), {INBOX_STATE}),
+    **{
+        f"{kind} items": (changing(kind), {ALL_OF.get(kind, "inbox_item_in"), INBOX_ITEM, INBOX_STATE})
+        for kind in Kind
+    },
     "bury": (judging, {"claim_grace", CLAIM_ROW, TARGET}),
     "rescue": (rescuing, {"claim_lease", CLAIM_ROW, TARGET}),
     "redrive": (
@@ -387,6 +452,17 @@ def test_what_the_index_orders_is_not_sorted_again(name: str, when: str, stage: 
         ]
         if name != "due lanes" and "claim" in name:
             assert set(children) <= {"Index Scan", "Index Only Scan", "LockRows"}
+
+
+@pytest.mark.parametrize("when", ["empty", "full"])
+@pytest.mark.parametrize("name", [*(f"{kind} items" for kind in Kind), "press a button", "recall"])
+def test_of_an_inbox_only_what_is_changed_is_read(name: str, when: str, stage: dict[str, Any]) -> None:
+    """By its id, or by its number in the part of the inbox that "all" are of."""
+    nodes = [node for plan in stage[when][name] for node in plan if "Index Name" in node]
+    assert {node["Index Name"] for node in nodes} == ACTS[name][1]
+    for node in nodes:
+        if node["Index Name"].startswith("inbox_item"):
+            assert "user_id = " in node["Index Cond"] and "sequence <= " in node["Index Cond"]
 
 
 @pytest.mark.parametrize("when", ["empty", "full"])
