@@ -1,12 +1,17 @@
-"""What people did with a message, and that it came back: times beside the status, which they never change."""
+"""What people did with a message, and that it came back: times beside the status, which they never change.
+
+Of a message in an inbox its item has them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from apps.notifications.inbox_models import InboxItem
+from apps.notifications.models import NotificationTarget
 from project import clock, db
 
 
@@ -54,3 +59,12 @@ def happened(*, opened: Collection[UUID], clicked: Collection[UUID]) -> None:
             for id in sorted({*opened, *clicked})
         ]
     )
+
+
+_DONE = ("seen_at", "read_at", "archived_at", "action", "acted_at")
+
+
+def in_inbox(targets: Iterable[NotificationTarget]) -> dict[UUID, InboxItem]:
+    """By target the item that is, or was, in an inbox, with what its person did; one statement, or none."""
+    ids = [target.pk for target in targets if target.channel == "in_app"]
+    return InboxItem.objects.only(*_DONE).in_bulk(ids) if ids else {}

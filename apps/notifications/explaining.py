@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from apps.notifications.because import Made, because, label, moment
+from apps.notifications.inbox_models import InboxItem
 from apps.notifications.models import DeliveryAttempt, Notification, NotificationTarget, TargetDecision
 from apps.notifications.statuses import AttemptOutcome, Reason, Status
 
@@ -17,13 +18,14 @@ Choices = Mapping[tuple[int, str, str], Made]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """What is known of a target: its decisions and attempts, oldest first."""
+    """What is known of a target: its decisions and attempts, oldest first, and its item in an inbox."""
 
     notification: Notification
     target: NotificationTarget
     decisions: Sequence[TargetDecision]
     attempts: Sequence[DeliveryAttempt]
     choices: Choices
+    item: InboxItem | None
 
 
 class _Event(NamedTuple):
@@ -87,10 +89,13 @@ _REPORTS = {
     "opened_at": "Opened at {at}.",
     "clicked_at": "A link in it was clicked at {at}.",
     "complained_at": "Reported as spam at {at}.",
+    "cancel_asked_at": "Cancelling was asked for at {at}, while it may have been on its way.",
+}
+_DONE_IN_INBOX = {
     "seen_at": "Seen in the inbox at {at}.",
     "read_at": "Read in the inbox at {at}.",
+    "acted_at": "Its button {row.action} was pressed at {at}.",
     "archived_at": "Archived in the inbox at {at}.",
-    "cancel_asked_at": "Cancelling was asked for at {at}, while it may have been on its way.",
 }
 
 
@@ -100,10 +105,17 @@ def _reported(story: Story) -> Iterator[_Event]:
     accepted = any(attempt.outcome == AttemptOutcome.ACCEPTED for attempt in story.attempts)
     sent = {} if in_app or accepted else {"sent_at": "Sent at {at}."}
     arrived = {"delivered_at": "Put into the inbox at {at}." if in_app else "Delivered at {at}."}
-    for name, text in (sent | arrived | _REPORTS).items():
-        at = getattr(target, name)
+    yield from _stamped(target, sent | arrived | _REPORTS)
+    if story.item is not None:
+        yield from _stamped(story.item, _DONE_IN_INBOX)
+
+
+def _stamped(row: NotificationTarget | InboxItem, texts: Mapping[str, str]) -> Iterator[_Event]:
+    """Of each of these columns that has a time, its text."""
+    for name, text in texts.items():
+        at = getattr(row, name)
         if at is not None:
-            yield _Event(at, text.format(at=moment(at)))
+            yield _Event(at, text.format(at=moment(at), row=row))
 
 
 _ENDS: dict[str, str] = {

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.notifications import decisions, target_representations, waits
+from apps.notifications import decisions, engagement, target_representations, waits
 from apps.notifications.caller import caller_of
 from apps.notifications.explaining import Story
 from apps.notifications.models import DeliveryAttempt, NotificationTarget
@@ -40,6 +40,7 @@ class TargetView(APIView):
             decisions=decided.get(target_id, []),
             attempts=_attempts(target_id),
             choices=decisions.choices_behind([target], decided),
+            item=engagement.in_inbox([target]).get(target_id),
         )
         return Response(target_representations.story(story, _merged(target_id)))
 

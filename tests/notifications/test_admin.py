@@ -18,7 +18,7 @@ from apps.notifications.models import DeadLetter, DeliveryAttempt, Notification,
 from apps.notifications.statuses import Reason, Status
 from apps.users.models import Organization, User
 from project import clock, ids, queues
-from tests.support import rows
+from tests.support import inboxes, rows
 from tests.support.database import capture, other_connection
 
 pytestmark = pytest.mark.django_db
@@ -165,7 +165,7 @@ def test_search_by_a_recipients_external_id(browser: Client) -> None:
     sent, read = rows.notification(), rows.notification()
     rows.targets(sent, user_id=ada.pk)
     rows.targets(rows.notification(), user_id=ada.pk + 1)
-    inbox.add([inbox.Entry(ids.target_id(), ada.pk, read.pk, "t", "b")])
+    inbox.add([inbox.Entry(ids.target_id(), ada.pk, read.pk, "", "t", "b")])
     assert set(listed(browser.get(NOTIFICATIONS, {"q": "ada"}))) == {sent.pk, read.pk}
     assert listed(browser.get(NOTIFICATIONS, {"q": "nobody"})) == []
 
@@ -238,6 +238,20 @@ def test_the_page_costs_the_same_for_any_number_of_targets(browser: Client) -> N
         assert text_of(browser.get(page_of(one))).count("1 of 6 sendgrid") == 93
     # session, user, notification, targets, attempts, dead letters, receipts, decisions, people, summary
     assert len(few) == len(many) == 10
+
+
+def test_what_was_done_in_inboxes_is_told_at_the_cost_of_one_statement(browser: Client) -> None:
+    one = rows.notification()
+    read, *_ = inboxes.deliver(inboxes.ADA, of=one)
+    browser.get(page_of(one))
+    with capture() as few:
+        assert "Read in the inbox" not in text_of(browser.get(page_of(one)))
+    inboxes.do("read", read)
+    inboxes.deliver(inboxes.ADA, 30, of=one)
+    with capture() as many:
+        text = text_of(browser.get(page_of(one)))
+    assert text.count("Read in the inbox") == 1 and text.count("Put into the inbox") == 31
+    assert len(few) == len(many) == 11  # and the items
 
 
 def test_targets_are_paged_and_filtered(browser: Client) -> None:

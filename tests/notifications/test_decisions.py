@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from django.test import Client
 
-from apps.notifications import decisions
+from apps.notifications import cancelling, decisions, inbox_changes
 from apps.notifications.decisions import Decision
 from apps.notifications.models import DeliveryAttempt, Notification, NotificationTarget, TargetDecision
 from apps.notifications.statuses import Status
@@ -21,7 +21,7 @@ from project import clock, db, ids
 from tests.api_helpers import Api, make_key, make_organization, problem
 from tests.notifications.api_support import SEND
 from tests.notifications.test_openapi import check, described  # noqa: F401 (a fixture)
-from tests.support import rows
+from tests.support import inboxes, rows
 from tests.support.database import Prepared, capture
 
 ADA = 7
@@ -173,6 +173,27 @@ def test_the_target_is_told_with_its_story(
     assert body["merged"] == [str(id) for id in into] and len(into) == 2
     assert (body["merged_more"], body["merged_into"]) == (False, None)
     assert body["explanation"][0].startswith("Accepted ") and "quiet hours" in " ".join(body["explanation"])
+
+
+def test_what_its_person_did_with_it_in_the_inbox_is_told(api: Api) -> None:
+    note = rows.notification()
+    (one,) = inboxes.deliver(inboxes.ADA, of=note, actions=inboxes.ACTIONS)
+    inboxes.do("seen", one)
+    inbox_changes.act(inboxes.ADA, one, "no")
+    with capture() as found:
+        told = " ".join(api.get(path_of(note, one)).json()["explanation"])
+    for sentence in ("Seen in the inbox at ", "Read in the inbox at ", "Its button no was pressed at "):
+        assert sentence in told
+    items = [sql for sql in found if "inboxitem" in sql]
+    assert len(items) == 1 and "title" not in items[0]  # one cheap read more
+    cancelling.cancel(note.pk)
+    assert "Read in the inbox at " in " ".join(api.get(path_of(note, one)).json()["explanation"])
+
+
+def test_of_what_is_not_in_app_no_inbox_is_read(api: Api, held: tuple[Notification, UUID]) -> None:
+    with capture() as found:
+        api.get(path_of(*held))
+    assert not [sql for sql in found if "inboxitem" in sql]
 
 
 def test_one_that_went_out_with_another_says_with_which(api: Api, held: tuple[Notification, UUID]) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from apps.notifications.because import _RULES, Made, because
 from apps.notifications.explaining import Story, explain
+from apps.notifications.inbox_models import InboxItem
 from apps.notifications.models import DeliveryAttempt, Notification, NotificationTarget, TargetDecision
 from apps.notifications.statuses import AttemptOutcome, Reason, Status
 from tests.support import rows
@@ -190,7 +191,7 @@ def tried(outcome: AttemptOutcome, at: datetime, code: str = "", finished: bool 
 
 
 def story(of: NotificationTarget | None = None, **known: Any) -> Story:
-    values = {"decisions": [], "attempts": [], "choices": {}}
+    values = {"decisions": [], "attempts": [], "choices": {}, "item": None}
     notification = Notification(created_at=AT, critical=known.pop("critical", False))
     return Story(notification=notification, target=of or target(), **(values | known))
 
@@ -321,14 +322,20 @@ STORIES: dict[str, tuple[Story, list[str]]] = {
     ),
     "in the inbox": (
         story(
-            target(Status.DELIVERED, channel="in_app", sent_at=AT, delivered_at=AT, read_at=LATER),
+            target(Status.DELIVERED, channel="in_app", sent_at=AT, delivered_at=AT),
             decisions=[decided("queued", rule="fallback", channel="email")],
+            item=InboxItem(
+                seen_at=AT + MINUTE, read_at=LATER, action="yes", acted_at=LATER, archived_at=LATER + MINUTE
+            ),
         ),
         [
             ACCEPTED,
             "Queued: in the place of email.",
             "Put into the inbox at 2026-11-20 22:00 UTC.",
+            "Seen in the inbox at 2026-11-20 22:01 UTC.",
             "Read in the inbox at 2026-11-21 07:00 UTC.",
+            "Its button yes was pressed at 2026-11-21 07:00 UTC.",
+            "Archived in the inbox at 2026-11-21 07:01 UTC.",
         ],
     ),
     "sent, as a receipt told": (

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from apps.notifications import decisions, representations, waits
+from apps.notifications import decisions, engagement, representations, waits
 from apps.notifications.admin import words
 from apps.notifications.because import label
 from apps.notifications.explaining import Story, explain
@@ -89,7 +89,7 @@ class Shown:
             ("opened", target.opened_at),
             ("clicked", target.clicked_at),
             ("complained", target.complained_at),
-            ("read", target.read_at),
+            ("read", self.story.item.read_at if self.story.item else None),
         ]
         if target.status not in (Status.SENT, Status.DELIVERED):
             moments.append((target.status, target.settled_at))
@@ -132,6 +132,7 @@ def detail(notification: Notification, query: Mapping[str, str]) -> Detail:
     reported = _by_target(chain.from_iterable(read([t.pk for t in targets]) for read in receipts_of))
     decided = decisions.of([target.pk for target in targets])
     choices = decisions.choices_behind(targets, decided)
+    items = engagement.in_inbox(targets)
     people = User.objects.in_bulk({target.user_id for target in targets} | _resolvers(letters))
     for letter in chain.from_iterable(letters.values()):
         letter.resolver = people.get(letter.resolved_by_id)
@@ -143,6 +144,7 @@ def detail(notification: Notification, query: Mapping[str, str]) -> Detail:
                 decisions=decided.get(target.pk, []),
                 attempts=attempts.get(target.pk, []),
                 choices=choices,
+                item=items.get(target.pk),
             ),
             person=people.get(target.user_id),
             dead_letters=letters.get(target.pk, []),
