@@ -11,8 +11,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from pydantic_core import PydanticCustomError
 
 from apps.notifications.inbox_changes import Change, Kind
+from apps.notifications.schemas import Name
 from project import clock
 from project.fields import Time
+from project.paging import NoFilters, PageInfo
 
 MAX_IDS = 500
 LONGEST_SNOOZE = timedelta(days=366)
@@ -81,3 +83,88 @@ def change_of(kind: Kind, data: Mapping[str, Any]) -> Change:
     if kind is Kind.SNOOZE:
         return SnoozeInput.model_validate(data, context={"now": clock.now()}).change(kind)
     return ChangeInput.model_validate(data).change(kind)
+
+
+class InboxFilters(NoFilters):
+    """Which items are listed. Without any of them: what is neither archived nor snoozed."""
+
+    unread: bool | None = None
+    archived: bool = False
+    snoozed: bool = False
+    type: Name | None = None
+    since: int = Field(default=0, ge=0, lt=2**63)
+
+    @field_validator("snoozed")
+    @classmethod
+    def _not_both(cls, snoozed: bool, info: ValidationInfo) -> bool:
+        if snoozed and info.data.get("archived"):
+            raise PydanticCustomError("conflict", "Nothing is both archived and snoozed.")
+        return snoozed
+
+
+class InboxAction(BaseModel):
+    """A button of an item."""
+
+    id: str
+    label: str
+    link: str
+
+
+class InboxItemOutput(BaseModel):
+    """An item of the inbox, as in the socket's frames."""
+
+    sequence: int = Field(description="The number it came with: its place in the list.")
+    id: UUID = Field(description="The target's.")
+    notification_id: UUID
+    type: str = Field(description="Slug; empty: none.")
+    title: str
+    body: str
+    link: str = Field(description="Where it leads: an address, or a path of yours; empty: nowhere.")
+    avatar: str = Field(description="A picture of who it is from: an address, or a path; empty: none.")
+    actions: list[InboxAction] = Field(description="Its buttons.")
+    created_at: datetime
+    seen_at: datetime | None
+    read_at: datetime | None
+    archived_at: datetime | None
+    snoozed_until: datetime | None
+    action: str | None = Field(description="The id of the button that was pressed.")
+    acted_at: datetime | None
+
+
+class InboxCounts(BaseModel):
+    """How many items are unread and unseen, neither archived nor snoozed, as of the number `head`."""
+
+    head: int
+    unread: int
+    unseen: int
+
+
+class InboxCountsOutput(InboxCounts):
+    """How many items are unread and unseen, neither archived nor snoozed, as of the number `head`.
+
+    `unread_count` and `unseen_count` are other names of `unread` and `unseen`.
+    """
+
+    unread_count: int
+    unseen_count: int
+
+
+class InboxPage(BaseModel):
+    """A page of the inbox. `counts` were read before its items: from `counts.head` on a socket goes on."""
+
+    items: list[InboxItemOutput]
+    page_info: PageInfo
+    counts: InboxCounts
+
+
+class ChangedOutput(BaseModel):
+    """To how many items it made a difference, and how the inbox stands after it."""
+
+    changed: int
+    counts: InboxCounts
+
+
+class ItemChangedOutput(ChangedOutput):
+    """Whether it made a difference (1 or 0), how the inbox stands after it, and the item as it is now."""
+
+    item: InboxItemOutput

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.notifications import api, template_api
+from apps.notifications import api, inbox_api, template_api
 from apps.notifications.cancelling_api import CancelView
-from apps.notifications.inbox_api import InboxView
+from apps.notifications.inbox_api import NAMES
 from apps.notifications.schedules_api import RunsView, SchedulesView, ScheduleView
 from apps.notifications.target_api import TargetView
 
@@ -22,5 +22,10 @@ urlpatterns = [
     path("schedules/<uuid:id>/runs/", RunsView.as_view()),
     path("templates/<slug:slug>/impact/", template_api.ImpactView.as_view()),
     path("templates/<slug:slug>/test/", template_api.TestView.as_view()),
-    path("inbox/", InboxView.as_view()),
+    path("inbox/", inbox_api.InboxView.as_view()),
+    path("inbox/counts/", inbox_api.CountsView.as_view()),
+    path("inbox/<uuid:id>/", inbox_api.ItemView.as_view()),
+    path("inbox/<uuid:id>/actions/<str:action>/", inbox_api.ActionView.as_view()),
+    *(path(f"inbox/{name}/", inbox_api.change_view(name).as_view()) for name in NAMES),
+    *(path(f"inbox/<uuid:id>/{name}/", inbox_api.item_change_view(name).as_view()) for name in NAMES),
 ]

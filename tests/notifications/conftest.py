@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from apps.notifications import inbox
 from project import queues
 
 
@@ -11,3 +12,11 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     heard: list[str] = []
     monkeypatch.setattr(queues, "ring", lambda *lanes: heard.extend(sorted(lanes)))
     return heard
+
+
+@pytest.fixture
+def hinted(monkeypatch: pytest.MonkeyPatch) -> list[dict[int, int]]:
+    """The heads the socket servers are told, instead of telling them."""
+    found: list[dict[int, int]] = []
+    monkeypatch.setattr(inbox, "hint", lambda heads: found.append(dict(heads)))
+    return found

@@ -21,6 +21,7 @@ from django.urls import resolve
 from apps.content.models import NotificationType
 from apps.delivery import providers
 from apps.delivery.models import Provider
+from apps.notifications.inbox_api import NAMES
 from apps.notifications.models import DeliveryAttempt
 from apps.notifications.schedule_models import ScheduleRun
 from apps.notifications.schemas import NotificationInput
@@ -31,7 +32,7 @@ from project import clock, ids
 from project.queues import CHANNELS
 from tests.api_helpers import Api
 from tests.notifications.api_support import BULK, SEND, accepted, send, template
-from tests.support import rows
+from tests.support import inboxes, rows
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
 METHODS = {"get", "put", "post", "patch", "delete"}
@@ -110,6 +111,7 @@ def test_every_parameter_a_list_takes_is_described(described: dict[str, Any]) ->
     assert of[SEND] == paging | filters
     assert of["/api/notifications/{id}/targets/"] == paging | {"id", "status", "channel"}
     assert of["/api/notifications/{id}/attempts/"] == paging | {"id"}
+    assert of["/api/inbox/"] == paging | {"unread", "archived", "snoozed", "type", "since"}
     assert of["/api/suppressions/"] == paging | {"channel", "address", "cause"}
 
 
@@ -156,7 +158,7 @@ def test_the_examples_work(described: dict[str, Any], api: Api) -> None:
 
 
 def test_answers_are_as_described(described: dict[str, Any], api: Api, service: ServiceClient) -> None:
-    (person,) = rows.people(external_id="ada", phone="")
+    rows.people(external_id="ada", phone="")
     body = accepted(
         send(
             api,
@@ -184,7 +186,40 @@ def test_answers_are_as_described(described: dict[str, Any], api: Api, service: 
     check(described, BULK, "post", api.post(BULK, bulk))
     check(described, SEND, "get", api.get(f"{SEND}?page_size=x"))
     check(described, SEND, "post", Api(None).post(SEND, {}))
-    check(described, "/api/inbox/", "get", Api(mint(person, 60)[0]).get("/api/inbox/"))
+
+
+def test_answers_about_inboxes_are_as_described(described: dict[str, Any]) -> None:
+    (person,) = rows.people()
+    me, inbox = Api(mint(person, 60)[0]), "/api/inbox/"
+    first, second = inboxes.deliver(person.pk, 2, type="comment", actions=inboxes.ACTIONS)
+    until = {"until": (clock.now() + timedelta(hours=1)).isoformat()}
+    names = [path.split("/")[3] for path in described["paths"] if re.fullmatch(r"/api/inbox/[a-z_]+/", path)]
+    assert set(names) == {*NAMES, "counts"}
+    for name in NAMES:
+        body = until if name == "snooze" else {}
+        for asked in (body | {"ids": [str(first)]}, body | {"up_to": 1}, body):
+            check(described, f"{inbox}{name}/", "post", me.post(f"{inbox}{name}/", asked))
+        for id in (second, ids.uuid7()):
+            check(described, f"{inbox}{{id}}/{name}/", "post", me.post(f"{inbox}{id}/{name}/", body))
+    act = f"{inbox}{{id}}/actions/{{action}}/"
+    answers = [me.post(act.format(id=first, action=action)) for action in ("yes", "no", "maybe")]
+    assert [answer.status_code for answer in answers] == [200, 409, 404]
+    for answer in answers:
+        check(described, act, "post", answer)
+    (listed, *_) = check(described, inbox, "get", me.get(inbox))["items"]
+    check(described, inbox, "get", me.get(f"{inbox}?since=x"))
+    assert check(described, f"{inbox}{{id}}/", "get", me.get(f"{inbox}{listed['id']}/")) == listed
+    check(described, f"{inbox}counts/", "get", me.get(f"{inbox}counts/"))
+
+
+def test_the_other_names_of_changes_are_described_as_such(described: dict[str, Any]) -> None:
+    for alias, name in (("mark_read", "read"), ("mark_unread", "unread"), ("mark_seen", "seen")):
+        for path in ("/api/inbox/", "/api/inbox/{id}/"):
+            one, other = (described["paths"][f"{path}{each}/"]["post"] for each in (alias, name))
+            assert one["description"].startswith(f"Another name of `{name}`. ")
+            assert one["description"].endswith(other["description"])
+            assert one["responses"] == other["responses"]
+            assert one.get("requestBody") == other.get("requestBody")
 
 
 def test_answers_about_suppressions_are_as_described(described: dict[str, Any], api: Api) -> None:
