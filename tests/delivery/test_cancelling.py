@@ -17,11 +17,10 @@ from apps.delivery.models import Claim
 from apps.integrations.contract import Accepted, Message, Outcome, Outcomes, TemporaryFailure, UnknownOutcome
 from apps.notifications import cancelling, inbox
 from apps.notifications.cancelling import Cancellation, CancelResult
-from apps.notifications.inbox import Recalled
-from apps.notifications.models import InboxItem, Notification
+from apps.notifications.models import Notification
 from apps.notifications.statuses import Status
 from project import db, queues
-from tests.support import rows
+from tests.support import inboxes, rows
 from tests.support.adapters import Scripted, accepting, answering
 from tests.support.database import in_threads, other_connection, until, waits_for_a_lock
 from tests.support.rows import LANE
@@ -30,19 +29,18 @@ from tests.support.rows import LANE
 @pytest.fixture(autouse=True)
 def no_bells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queues, "ring_now", lambda lane: True)
-    monkeypatch.setattr(inbox, "hint", lambda heads: None)
 
 
 @pytest.fixture(autouse=True)
-def told_gone(monkeypatch: pytest.MonkeyPatch) -> list[Recalled]:
-    """What the socket servers are told to be gone, by which nothing is open any more."""
-    found: list[Recalled] = []
+def hinted(monkeypatch: pytest.MonkeyPatch) -> list[dict[int, int]]:
+    """The heads the socket servers are told, when no transaction is open any more."""
+    found: list[dict[int, int]] = []
 
-    def hint(items: Sequence[Recalled]) -> None:
-        assert not connection.in_atomic_block or not items
-        found.extend(items)
+    def hint(heads: dict[int, int]) -> None:
+        assert not connection.in_atomic_block or not heads
+        found.append(heads)
 
-    monkeypatch.setattr(inbox, "hint_recalled", hint)
+    monkeypatch.setattr(inbox, "hint", hint)
     return found
 
 
@@ -179,7 +177,7 @@ def queued_in_app(note: Notification, count: int = 1) -> list[UUID]:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("seed", range(3))
 def test_in_app_is_in_no_inbox_afterwards_whoever_was_first(
-    seed: int, told_gone: list[Recalled], settings, monkeypatch
+    seed: int, hinted: list[dict[int, int]], settings, monkeypatch
 ) -> None:
     """Delivered before, meanwhile or never: what was told to be cancelled was not, and nothing stays."""
     settings.BULK_BATCH = 20
@@ -198,7 +196,7 @@ def test_in_app_is_in_no_inbox_afterwards_whoever_was_first(
 
     in_threads(4, work)
     there = {id for id in ids if rows.row(id)["delivered_at"]}
-    assert not InboxItem.objects.exists()
+    assert inboxes.there(7) == []
     for answer in answers:
         results = told(answer)
         assert {id for id in ids if results[id] is CancelResult.RECALLED} == there
@@ -206,7 +204,11 @@ def test_in_app_is_in_no_inbox_afterwards_whoever_was_first(
         assert others <= {CancelResult.CANCELLED, CancelResult.ENDED}
     assert sum(answer.counts["cancelled"] for answer in answers) == len(ids) - len(there)
     assert all((rows.row(id)["recalled_at"] is not None) == (id in there) for id in ids)
-    assert Counter(one.target for one in told_gone) == Counter(there)  # each told once, whoever did it
+    # Each came once and was recalled once, whoever did it, and the last of it was told.
+    assert inboxes.counts(7) == (2 * len(there), 0, 0)
+    assert max((heads.get(7, 0) for heads in hinted), default=0) == 2 * len(there)
+    if there:
+        inboxes.assert_books_balance()
     rows.assert_books_balance()
     rows.assert_shapes_hold()
 
@@ -239,7 +241,8 @@ def test_in_app_that_is_being_delivered_is_waited_for_and_recalled(monkeypatch) 
     monkeypatch.setattr(inbox, "add", add)
     in_threads(2, work)
     assert told(answers[0]) == {id: CancelResult.RECALLED}
-    assert rows.statuses([id]) == ["delivered"] and not InboxItem.objects.exists()
+    assert rows.statuses([id]) == ["delivered"] and inboxes.there(7) == []
+    assert inboxes.counts(7) == (2, 0, 0)
     rows.assert_books_balance()
 
 
@@ -265,7 +268,7 @@ def test_what_is_delivered_in_app_after_the_page_was_read_is_recalled(after_the_
     (id,) = queued_in_app(note)
     after_the_page(lambda: engine.work(IN_APP))
     assert told(cancelling.cancel(note.pk)) == {id: CancelResult.RECALLED}
-    assert not InboxItem.objects.exists()
+    assert inboxes.there(7) == []
 
 
 @pytest.mark.django_db(transaction=True)
@@ -301,7 +304,7 @@ def test_what_others_are_merged_into_after_the_page_was_read_is_left_to_them(aft
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_recall_that_does_not_commit_is_told_to_nobody(told_gone: list[Recalled], monkeypatch) -> None:
+def test_a_recall_that_does_not_commit_is_told_to_nobody(hinted: list[dict[int, int]], monkeypatch) -> None:
     note = rows.notification(kept=True)
     (id,) = queued_in_app(note)
     engine.work(IN_APP)
@@ -312,5 +315,5 @@ def test_a_recall_that_does_not_commit_is_told_to_nobody(told_gone: list[Recalle
     monkeypatch.setattr(cancelling, "_told", crash)
     with pytest.raises(KeyboardInterrupt):
         cancelling.cancel(note.pk)
-    assert told_gone == [] and rows.row(id)["recalled_at"] is None
-    assert InboxItem.objects.get().target_id == id
+    assert hinted == [{7: 1}] and rows.row(id)["recalled_at"] is None  # the delivery's
+    assert inboxes.there(7) == [id] and inboxes.counts(7) == (1, 1, 1)

@@ -18,10 +18,10 @@ from django.db import connection
 from apps.delivery import engine, sweeper
 from apps.delivery.models import Claim
 from apps.notifications import inbox
-from apps.notifications.models import InboxItem, InboxState, NotificationTarget
+from apps.notifications.models import InboxItem, NotificationTarget
 from apps.notifications.statuses import Status
 from project import clock, loop, queues
-from tests.support import rows
+from tests.support import inboxes, rows
 from tests.support.database import in_threads, other_connection
 
 LANE = "in_app.normal"
@@ -56,8 +56,8 @@ def test_a_target_is_delivered_by_being_in_the_inbox(hints) -> None:
     assert row["sent_at"] == row["delivered_at"] == row["settled_at"] == clock.now()
     item = InboxItem.objects.get()
     assert (item.target_id, item.user_id, item.notification_id) == (target, 7, row["notification_id"])
-    assert (item.title, item.body, item.sequence) == ("Title", "Body", 1)
-    assert hints == [{7: 1}]
+    assert (item.title, item.body, item.sequence, item.change) == ("Title", "Body", 1, 0)
+    assert inboxes.counts(7) == (1, 1, 1) and hints == [{7: 1}]
     assert rows.attempts([target]) == [] and not Claim.objects.exists()
     rows.assert_books_balance()
     rows.assert_shapes_hold()
@@ -84,8 +84,28 @@ def test_each_person_has_numbers_of_their_own_and_the_head_is_the_last(hints) ->
     queued(7)
     engine.work(LANE)
     assert (sequences(7), sequences(8)) == ([1, 2, 3, 4], [1, 2])
-    assert dict(InboxState.objects.values_list("user_id", "head")) == {7: 4, 8: 2}
+    assert (inboxes.counts(7), inboxes.counts(8)) == ((4, 4, 4), (2, 2, 2))
+    inboxes.assert_books_balance()
     assert hints == [{7: 3, 8: 2}, {7: 4}]
+
+
+@pytest.mark.django_db
+def test_an_item_says_of_which_type_it_is(hints) -> None:
+    queued(7, notification=rows.notification(type="comment"))
+    queued(7)
+    engine.work(LANE)
+    assert list(InboxItem.objects.order_by("sequence").values_list("type", flat=True)) == ["comment", ""]
+
+
+@pytest.mark.django_db
+def test_what_comes_is_added_to_what_was_left_unread(hints) -> None:
+    queued(7, 3)
+    engine.work(LANE)
+    inboxes.do("read", up_to=2)
+    queued(7, 2)
+    engine.work(LANE)
+    assert inboxes.counts(7) == (7, 3, 3)
+    inboxes.assert_books_balance()
 
 
 @pytest.mark.django_db
@@ -218,6 +238,7 @@ def test_numbers_are_given_in_the_order_of_commits_under_contention(hints, setti
         assert sequences(user) == list(range(1, 49))
     assert sorted(InboxItem.objects.values_list("target_id", flat=True)) == sorted(targets)
     assert Counter(rows.statuses(targets)) == {"delivered": len(targets)}
+    inboxes.assert_books_balance()
     heads = Counter[int]()
     for sent in hints:
         heads |= Counter(sent)

@@ -11,13 +11,15 @@ import pytest
 from apps.delivery import claims, providers, sweeper
 from apps.delivery.models import Claim
 from apps.delivery.retry import Policy
-from apps.notifications import transitions
+from apps.notifications import inbox, transitions
+from apps.notifications.inbox_models import InboxItem
 from apps.notifications.models import AudienceChunk, DeadLetter, IdempotencyKey, NotificationTarget
 from apps.notifications.statuses import Status
 from project import clock, db, queues
 from tests.api_helpers import make_service
-from tests.support import rows
+from tests.support import inboxes, rows
 from tests.support.database import in_threads, move_clock, other_connection
+from tests.support.inboxes import ADA
 from tests.support.rows import LANE
 
 pytestmark = pytest.mark.django_db
@@ -255,6 +257,41 @@ def test_a_step_that_fails_does_not_stop_the_others(monkeypatch) -> None:
     (held,) = rows.targets(rows.notification(), Status.HELD)
     sweeper.sweep()
     assert (rows.statuses([held]), rung) == (["queued"], [LANE])
+
+
+def test_snoozed_items_come_back_in_a_sweep(monkeypatch) -> None:
+    hinted: list[dict[int, int]] = []
+    monkeypatch.setattr(inbox, "hint", lambda heads: hinted.append(dict(heads)))
+    due, later, plain = inboxes.deliver(ADA, 3)
+    inboxes.do("snooze", due)
+    move_clock(1800)
+    inboxes.do("snooze", later)
+    hinted.clear()
+    sweeper.sweep()
+    assert inboxes.there(ADA) == [plain] and hinted == []
+    move_clock(3601)
+    sweeper.sweep()
+    assert inboxes.there(ADA) == [plain, due] and hinted == [{ADA: 6}]
+    assert inboxes.counts(ADA) == (6, 2, 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_snoozed_items_come_back_once_whoever_sweeps(monkeypatch) -> None:
+    monkeypatch.setattr(inbox, "hint", lambda heads: None)
+    for user in (1, 2, 3):
+        inboxes.do("snooze", *inboxes.deliver(user, 20), user=user)
+    InboxItem.objects.update(snoozed_until=clock.now() - timedelta(seconds=1))
+
+    def sweep(number: int) -> int:
+        rounds = 0
+        while inbox.return_snoozed(7):
+            rounds += 1
+        return rounds
+
+    in_threads(3, sweep)
+    for user in (1, 2, 3):  # 20 came, were snoozed, and came back
+        assert inboxes.counts(user) == (60, 20, 20) and len(inboxes.there(user)) == 20
+    inboxes.assert_books_balance()
 
 
 @pytest.mark.django_db(transaction=True)

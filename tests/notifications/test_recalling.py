@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from channels.layers import get_channel_layer
 
-from apps.notifications import cancelling, inbox
-from apps.notifications.inbox import Recalled
-from apps.notifications.models import InboxItem, InboxState, Notification
+from apps.notifications import cancelling, inbox, inbox_changes
+from apps.notifications.inbox_changes import Change, Kind
+from apps.notifications.inbox_models import InboxItem
+from apps.notifications.models import Notification
 from apps.notifications.statuses import Status
 from apps.users import tokens
 from apps.users.models import User
-from apps.websocket import store
-from project import clock, loop
+from project import clock
 from tests.api_helpers import Api
 from tests.notifications.api_support import SEND
-from tests.support import rows
+from tests.support import inboxes, rows
 from tests.support.database import capture, move_clock
+from tests.support.inboxes import deliver
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
-
-
-@pytest.fixture(autouse=True)
-def hinted(monkeypatch: pytest.MonkeyPatch) -> list[list[Recalled]]:
-    """What the socket servers are told."""
-    found: list[list[Recalled]] = []
-    monkeypatch.setattr(inbox, "hint_recalled", lambda items: found.append(sorted(items)))
-    return found
-
-
-def delivered(note: Notification, user: int, count: int = 1) -> list[UUID]:
-    """Targets that are in the person's inbox."""
-    made = rows.targets(
-        note, Status.DELIVERED, count, channel="in_app", lane="in_app.normal", user_id=user, address=str(user)
-    )
-    inbox.add([inbox.Entry(id, user, note.pk, "Title", "Body") for id in made])
-    return made
+HOUR = timedelta(hours=1)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung", "hinted")]
 
 
 def cancel(api: Api, note: Notification, *targets: UUID) -> dict[UUID, str]:
@@ -55,63 +40,77 @@ def listed(person: User) -> list[int]:
     return [item["sequence"] for item in response.json()["items"]]
 
 
-def replayed(person: User, since: int = 0) -> list[int]:
-    (items,) = store.items_after([(person.pk, since)])
-    return [item.sequence for item in items]
-
-
-def test_a_recalled_item_is_in_no_list_and_no_replay(api: Api, hinted: list[list[Recalled]]) -> None:
+def test_a_recalled_item_is_in_no_list_and_its_words_are_gone(api: Api, hinted: list[dict[int, int]]) -> None:
     (ada,) = rows.people()
     note, other = rows.notification(kept=True), rows.notification()
-    delivered(other, ada.pk)
-    (id,) = delivered(note, ada.pk)
-    delivered(other, ada.pk)
-    before = rows.row(id)
+    deliver(ada.pk, of=other)
+    (id,) = deliver(ada.pk, of=note, link="/x", avatar="/a.png", actions=inboxes.ACTIONS)
+    deliver(ada.pk, of=other)
+    before, item = rows.row(id), inboxes.item(id)
     assert cancel(api, note) == {id: "recalled"}
-    assert (listed(ada), replayed(ada), replayed(ada, 2)) == ([3, 1], [1, 3], [3])
+    assert listed(ada) == [3, 1]
     assert rows.row(id) == before | {"recalled_at": clock.now()}  # the proof stays
-    assert hinted == [[Recalled(id, ada.pk, 2)]]
+    assert inboxes.item(id) == item | {
+        "title": "", "body": "", "link": "", "avatar": "", "actions": None, "recalled_at": clock.now(),
+        "change": 4,
+    }  # fmt: skip
+    assert hinted == [{ada.pk: 4}]
     rows.assert_books_balance()
     rows.assert_shapes_hold()
+
+
+def test_the_counts_fall_by_what_was_unread_and_unseen_and_there(api: Api) -> None:
+    (ada,) = rows.people()
+    note = rows.notification()
+    _, seen, read, archived, snoozed, _, _ = deliver(ada.pk, 7, of=note)
+    deliver(ada.pk)
+    until = clock.now() + HOUR
+    for kind, id in (("seen", seen), ("read", read), ("archive", archived), ("snooze", snoozed)):
+        inbox_changes.change(ada.pk, Change(kind=Kind(kind), ids=[id], until=until))
+    assert inboxes.counts(ada.pk) == (12, 5, 4)
+    cancel(api, note)
+    assert inboxes.counts(ada.pk) == (19, 1, 1)  # seven numbers, and only the other one is left
+    inboxes.assert_books_balance()
+    move_clock(7200)
+    assert inbox.return_snoozed(10) == 0  # what was recalled does not come back
 
 
 def test_its_number_is_not_given_out_again(api: Api) -> None:
     (ada,) = rows.people()
     note = rows.notification()
-    delivered(note, ada.pk, 2)
+    deliver(ada.pk, 2, of=note)
     cancel(api, note)
-    assert listed(ada) == [] and store.heads_of([ada.pk]) == {ada.pk: 2}
-    delivered(rows.notification(), ada.pk)
-    assert listed(ada) == [3]
-    assert InboxState.objects.get().head == 3
+    assert listed(ada) == [] and inboxes.counts(ada.pk) == (4, 0, 0)
+    deliver(ada.pk)
+    assert listed(ada) == [5]
 
 
-def test_only_the_named_item_is_recalled(api: Api, hinted: list[list[Recalled]]) -> None:
+def test_only_the_named_item_is_recalled(api: Api, hinted: list[dict[int, int]]) -> None:
     ada, bob = rows.people(2)
     note = rows.notification()
-    (hers,), (his,) = delivered(note, ada.pk), delivered(note, bob.pk)
+    (hers,), (his,) = deliver(ada.pk, of=note), deliver(bob.pk, of=note)
     assert cancel(api, note, hers) == {hers: "recalled"}
     assert (listed(ada), listed(bob)) == ([], [1])
-    assert rows.row(his)["recalled_at"] is None
-    assert hinted == [[Recalled(hers, ada.pk, 1)]]
+    assert rows.row(his)["recalled_at"] is None and inboxes.counts(bob.pk) == (1, 1, 1)
+    assert hinted == [{ada.pk: 2}]
 
 
-def test_again_says_the_same_and_changes_nothing(api: Api, hinted: list[list[Recalled]]) -> None:
+def test_again_says_the_same_and_changes_nothing(api: Api, hinted: list[dict[int, int]]) -> None:
     (ada,) = rows.people()
     note = rows.notification()
-    (id,) = delivered(note, ada.pk)
+    (id,) = deliver(ada.pk, of=note)
     cancel(api, note)
-    before = rows.row(id)
+    before, item = rows.row(id), inboxes.item(id)
     move_clock(5)
     assert cancel(api, note) == {id: "recalled"} == cancel(api, note, id)
-    assert rows.row(id) == before
-    assert [items for items in hinted if items] == [[Recalled(id, ada.pk, 1)]]
+    assert (rows.row(id), inboxes.item(id)) == (before, item)
+    assert [heads for heads in hinted if heads] == [{ada.pk: 2}]
 
 
 def test_what_has_not_come_is_cancelled_and_what_left_by_others_is_sent(api: Api) -> None:
     (ada,) = rows.people()
     note = rows.notification(kept=True)
-    (there,) = delivered(note, ada.pk)
+    (there,) = deliver(ada.pk, of=note)
     values: dict[str, Any] = {"channel": "in_app", "lane": "in_app.normal", "user_id": ada.pk}
     (queued,) = rows.targets(note, Status.QUEUED, **values)
     (held,) = rows.targets(note, Status.HELD, **values)
@@ -122,19 +121,19 @@ def test_what_has_not_come_is_cancelled_and_what_left_by_others_is_sent(api: Api
     rows.assert_books_balance()
 
 
-def test_one_whose_item_is_not_there_was_sent(api: Api, hinted: list[list[Recalled]]) -> None:
+def test_one_whose_item_is_not_there_was_sent(api: Api, hinted: list[dict[int, int]]) -> None:
     note = rows.notification()
-    (id,) = delivered(note, 7)
+    (id,) = deliver(7, of=note)
     InboxItem.objects.all().delete()
     assert cancel(api, note) == {id: "already_sent"}
-    assert rows.row(id)["recalled_at"] is None and hinted == [[]]
+    assert rows.row(id)["recalled_at"] is None and hinted == [{}]
 
 
 def test_what_holds_others_stays_and_what_is_in_it_follows_it(api: Api) -> None:
     """An item of several notifications, in the inbox: that of one of them cannot be taken out."""
     (ada,) = rows.people()
     note, other = rows.notification(), rows.notification()
-    (carrier,) = delivered(note, ada.pk)
+    (carrier,) = deliver(ada.pk, of=note)
     (merged,) = rows.targets(other, Status.SKIPPED, reason="merged", merged_into=carrier)
     assert cancel(api, note) == {carrier: "already_sent"}
     assert cancel(api, other) == {merged: "already_sent"}
@@ -145,7 +144,7 @@ def test_what_holds_others_stays_and_what_is_in_it_follows_it(api: Api) -> None:
 
 def test_the_targets_say_when(api: Api) -> None:
     note = rows.notification()
-    delivered(note, 7)
+    deliver(7, of=note)
     path = f"{SEND}{note.pk}/targets/"
     assert api.get(path).json()["items"][0]["recalled_at"] is None
     cancel(api, note)
@@ -156,25 +155,12 @@ def test_the_targets_say_when(api: Api) -> None:
 @pytest.mark.parametrize("count", [2, 300])
 def test_a_recall_costs_the_same_for_any_number(count: int) -> None:
     note = rows.notification(kept=True)
-    delivered(note, 7, count)
+    deliver(7, count, of=note)
     with capture() as found:
         assert cancelling.cancel(note.pk).counts == {"recalled": count}
-    # a mark, the chunks, the events, the page, the lock, who carries others, the recall, what is behind
-    assert len(found) == 8, found
+    # a mark, the chunks, the events, the page, the lock, who carries others, what is behind; of the recall:
+    # whose they are, the targets' mark, the inboxes' locks, the items
+    assert len(found) == 11, found
     with capture() as found:
         assert cancelling.cancel(note.pk).counts == {"recalled": count}
     assert len(found) == 5, found
-
-
-def test_the_hint_tells_every_socket_server_what_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    target = UUID(int=9)
-
-    async def receive() -> Any:
-        layer = get_channel_layer()
-        channel = await layer.new_channel()
-        await layer.group_add(inbox.INBOX_GROUP, channel)
-        inbox.hint_recalled([Recalled(target, 7, 12)])
-        return await layer.receive(channel)
-
-    assert loop.run(receive()).result(5) == {"type": "inbox.recalled", "items": [[7, str(target), 12]]}
