@@ -1,4 +1,4 @@
-"""`/ws/notifications/`: a person's in-app notifications as they come. The protocol is in docs/inbox.md."""
+"""`/ws/notifications/`: a person's inbox as it changes. The protocol is in docs/inbox-protocol.md."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import Error as DatabaseError
 
-from apps.websocket import authentication, messages
+from apps.notifications.inbox_numbers import Counts
+from apps.websocket import authentication, frames, messages
 from apps.websocket.authentication import Identity
 from apps.websocket.messages import BadMessage, Close
-from apps.websocket.relay import Relay, encode, relay
+from apps.websocket.relay import Relay, relay
 from apps.websocket.subscription import Subscription
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class InboxConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         try:
             await self._handle(messages.parse(text_data))
         except BadMessage as error:
-            await self.send(encode(error.frame()))
+            await self.send(frames.encode(error.frame()))
             self._bad += 1
             if self._bad >= messages.MAX_BAD:
                 await self._close(Close.BAD_MESSAGE)
@@ -88,7 +89,7 @@ class InboxConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             case "authenticate":
                 await self._authenticate(message)
             case "ping":
-                await self.send(encode({"type": "pong"}))
+                await self.send(frames.encode({"type": "pong"}))
             case "subscribe":
                 self._subscribe(messages.since_of(message, required=True))
             case _:
@@ -106,7 +107,7 @@ class InboxConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._identity = identity
             if self._said_hello:
                 self._close_at_expiry()
-            await self.send(encode({"type": "authenticated"}))
+            await self.send(frames.encode(frames.authenticated(identity.until)))
 
     async def _enter(self, identity: Identity | None, since: int | None) -> None:
         if identity is None:
@@ -141,18 +142,16 @@ class InboxConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if gate := self.scope.get("gate"):
             await gate.wait()
 
-    def placed(self, head: int, since: int | None) -> list[dict[str, Any]]:
-        frames: list[dict[str, Any]] = []
-        if not self._said_hello and self._identity is not None:
-            self._said_hello = True
-            self._close_at_expiry()
-            frames.append({"type": "hello", "user": self._identity.user_id, "head": head})
-        if since is not None and since > head:
-            error = BadMessage("since_ahead", "since is after the last item. Read the inbox anew.")
-            frames.append(error.frame() | {"head": head})
-        elif since is not None:
-            frames.append({"type": "subscribed", "since": since, "head": head})
-        return frames
+    def placed(self, counts: Counts, since: int | None) -> list[dict[str, Any]]:
+        answer = [] if since is None else [frames.subscribed(since, counts)]
+        if self._said_hello:
+            return answer
+        assert self._identity is not None and self._relay is not None
+        self._said_hello = True
+        self._close_at_expiry()
+        user_id, until = self._identity.user_id, self._identity.until
+        within = self._relay.reconnect_within
+        return [frames.hello(user_id, counts, until=until, reconnect_within=within), *answer]
 
     def refused(self) -> None:
         self._close_soon(Close.UNAUTHENTICATED)

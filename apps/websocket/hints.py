@@ -1,4 +1,4 @@
-"""Hears the hints that inboxes moved and what was recalled, and knows when it is deaf.
+"""Hears the hints that inboxes moved, and knows when it is deaf.
 
 A subscription can die without a word: redis-py re-subscribes by itself and does not tell, and the channel
 layer never calls its `on_reconnect`. So the listener sends itself an echo through Redis every few seconds.
@@ -30,19 +30,11 @@ _ECHO = "relay.echo"
 class Hints:
     """One subscription to the group of the inboxes.
 
-    moved: called with the heads of each hint. recalled: with [user, target, sequence] of each item that is
-    gone. missed: called when hints may have been lost.
+    moved: called with the heads of each hint. missed: called when hints may have been lost.
     """
 
-    def __init__(
-        self,
-        *,
-        moved: Callable[[dict[str, int]], None],
-        recalled: Callable[[list[tuple[int, str, int]]], None],
-        missed: Callable[[], None],
-    ) -> None:
+    def __init__(self, *, moved: Callable[[dict[str, int]], None], missed: Callable[[], None]) -> None:
         self._moved = moved
-        self._recalled = recalled
         self._missed = missed
         self._id = uuid4().hex
         self._echoed = asyncio.Event()
@@ -85,8 +77,6 @@ class Hints:
             message = await self._layer.receive(channel)
             if message.get("type") == "inbox.moved":
                 self._moved(message["heads"])
-            elif message.get("type") == "inbox.recalled":
-                self._recalled(message["items"])
             elif message.get("relay") == self._id:
                 self._echoed.set()
 

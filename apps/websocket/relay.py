@@ -1,9 +1,8 @@
 """One per process: hears that inboxes moved, reads the rows for all local sockets at once, hands them out.
 
 The rows are the truth and a hint only says "look", so a hint that is lost, doubled or out of order changes
-nothing but the time: every socket goes on from the last sequence it was sent. What a hint may cost when it
-is lost is bounded by `WEBSOCKET_CATCH_UP_SECONDS`, when all heads are compared. That an item was recalled is
-said by its hint alone: who does not hear it sees it in the inbox.
+nothing but the time: every socket goes on from the last number it was sent. What a hint may cost when it is
+lost is bounded by `WEBSOCKET_CATCH_UP_SECONDS`, when all heads are compared; who has everything is told so.
 
 The relay has the process's only subscription. One per socket would make each broadcast as many messages as
 there are sockets, and no socket could be opened while Redis is away.
@@ -15,17 +14,17 @@ import asyncio
 import contextvars
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-import orjson
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import DatabaseError, connections
 
-from apps.websocket import store
+from apps.notifications.inbox_numbers import Counts
+from apps.websocket import frames, store
 from apps.websocket.backoff import backoff
 from apps.websocket.hints import Hints
 from apps.websocket.subscription import Subscription
@@ -34,11 +33,9 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 BATCH = 500  # sockets served by one read
+SLICE = 100  # people compared before others have their turn
 MAX_SOCKETS_PER_USER = 50  # here, in this process: tabs and devices of one person
-
-
-def encode(frame: Any) -> str:
-    return orjson.dumps(frame, option=orjson.OPT_UTC_Z).decode()
+RECONNECTS = 500  # a second that a server takes when another one has ended
 
 
 class Relay:
@@ -46,6 +43,7 @@ class Relay:
 
     def __init__(self) -> None:
         self._subscriptions: dict[int, set[Subscription]] = {}
+        self._sockets = 0
         self._to_place: dict[Subscription, None] = {}
         self._behind: dict[Subscription, None] = {}  # in the order they are served
         self._wake = asyncio.Event()
@@ -53,7 +51,7 @@ class Relay:
         # One thread, so one connection per process: reads are batched, more would only queue in Postgres.
         # Its own thread, so that no session lookup or other code of asgiref's shared one holds it up.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inbox")
-        self.hints = Hints(moved=self.moved, recalled=self.recalled, missed=self.compare_soon)
+        self.hints = Hints(moved=self.hinted, missed=self.compare_soon)
         self._tasks = [_start(self._serve()), _start(self.hints.listen())]
 
     @property
@@ -61,11 +59,17 @@ class Relay:
         """How many people have a socket here."""
         return len(self._subscriptions)
 
+    @property
+    def reconnect_within(self) -> float:
+        """Seconds among which those who are here choose one to come back at, if this process ends."""
+        return max(1.0, self._sockets / RECONNECTS)
+
     def enter(self, subscription: Subscription) -> bool:
         """Feed it from now on. False if this person has too many already."""
         of_user = self._subscriptions.setdefault(subscription.user_id, set())
         if len(of_user) >= MAX_SOCKETS_PER_USER:
             return False
+        self._sockets += 1
         of_user.add(subscription)  # before its head is read, so that no hint falls in between
         self.place(subscription)
         return True
@@ -80,24 +84,22 @@ class Relay:
         self._to_place.pop(subscription, None)
         self._behind.pop(subscription, None)
         of_user = self._subscriptions.get(subscription.user_id, set())
-        of_user.discard(subscription)
+        if subscription in of_user:
+            of_user.remove(subscription)
+            self._sockets -= 1
         if not of_user:
             self._subscriptions.pop(subscription.user_id, None)
 
-    def moved(self, heads: dict[str, int]) -> None:
-        """A hint: user id -> the last sequence in their inbox."""
+    def hinted(self, heads: Mapping[str, int]) -> None:
+        """A hint: user id -> the last number of their inbox."""
         for user_id, head in heads.items():
-            for subscription in self._subscriptions.get(int(user_id), ()):
-                subscription.head = max(subscription.head, head)
-                self.consider(subscription)
+            self.moved(int(user_id), head)
 
-    def recalled(self, items: Iterable[tuple[int, str, int]]) -> None:
-        """A hint: (user id, target, sequence) of each item that is no longer in its inbox."""
-        for user_id, target, sequence in items:
-            if of_user := self._subscriptions.get(user_id):
-                frame = encode({"type": "recalled", "id": target, "sequence": sequence})
-                for subscription in of_user:
-                    subscription.recall(frame)
+    def moved(self, user_id: int, head: int) -> None:
+        """This person's inbox has come to the number `head`."""
+        for subscription in self._subscriptions.get(user_id, ()):
+            subscription.head = max(subscription.head, head)
+            self.consider(subscription)
 
     def compare_soon(self) -> None:
         """Hints may have been missed: compare everyone now."""
@@ -145,17 +147,18 @@ class Relay:
         self._wake.clear()
 
     async def _place_new(self) -> None:
-        waiting = list(self._to_place)
+        waiting = {one: one.since for one in self._to_place}
         if not waiting:
             return
-        heads = await self._in_thread(store.heads_of, [one.user_id for one in waiting])
-        for subscription in waiting:
-            if self._to_place.pop(subscription, 0) == 0:  # left meanwhile
+        found = await self._in_thread(store.counts_of, [one.user_id for one in waiting])
+        for subscription, since in waiting.items():
+            if subscription not in self._to_place or subscription.since != since:  # left, or asked anew
                 continue
-            if (head := heads.get(subscription.user_id)) is None:
+            del self._to_place[subscription]
+            if (counts := found.get(subscription.user_id)) is None:
                 subscription.socket.refused()
             else:
-                subscription.place(head, encode)
+                subscription.place(counts)
 
     async def _compare_when_due(self) -> None:
         """What hints should have told, and whether these people are still active."""
@@ -166,40 +169,40 @@ class Relay:
         self._compare_at = now + random.uniform(0.8, 1.0) * interval  # noqa: S311 - spreads the processes
         if user_ids := list(self._subscriptions):
             try:
-                heads = await self._in_thread(store.heads_of, user_ids)
+                found = await self._in_thread(store.counts_of, user_ids)
             except BaseException:
                 self._compare_at = 0.0
                 raise
-            for user_id in user_ids:
-                self._compared(user_id, heads.get(user_id))
+            for number, user_id in enumerate(user_ids, 1):
+                self._compared(user_id, found.get(user_id))
+                if number % SLICE == 0:
+                    await asyncio.sleep(0)
 
-    def _compared(self, user_id: int, head: int | None) -> None:
-        for subscription in list(self._subscriptions.get(user_id, ())):
-            if head is None:
+    def _compared(self, user_id: int, counts: Counts | None) -> None:
+        of_user = list(self._subscriptions.get(user_id, ()))
+        if counts is None:
+            for subscription in of_user:
                 subscription.socket.refused()
-            else:
-                subscription.head = max(subscription.head, head)
-                self.consider(subscription)
+            return
+        self.moved(user_id, counts.head)
+        heartbeat = frames.heartbeat(counts, reconnect_within=self.reconnect_within)
+        for subscription in of_user:
+            subscription.beat(heartbeat, counts.head)
 
     async def _read_next(self) -> None:
         """One read; who comes after waits for the next round, with who has more to come behind them."""
         batch = [(one, one.turn, one.last, one.head) for one in list(self._behind)[:BATCH]]
         if not batch:
             return
-        pages = await self._in_thread(store.items_after, [(one.user_id, last) for one, _, last, _ in batch])
-        for (subscription, turn, last, head), items in zip(batch, pages, strict=True):
+        pages = await self._in_thread(store.events_after, [(one.user_id, last) for one, _, last, _ in batch])
+        for (subscription, turn, _, head), page in zip(batch, pages, strict=True):
             self._behind.pop(subscription, None)
             if not subscription.wants or subscription.turn != turn:  # left, or the page is of no use
                 self.consider(subscription)
                 continue
-            if len(items) < store.PAGE and subscription.head == head:
-                # All there is was read. A hint may promise more than there is (an item was recalled), and is
-                # not asked about for ever; one that came during the read says otherwise.
-                subscription.head = items[-1].sequence if items else last
-            if items:
-                subscription.offer(items)
-            else:
-                self.consider(subscription)
+            if subscription.head == head:  # a hint may promise more than there is, and is not asked for ever
+                subscription.head = page.counts.head
+            subscription.offer(page)
         if self._behind:
             self._wake.set()
 

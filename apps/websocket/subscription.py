@@ -7,7 +7,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from apps.websocket.store import Item
+from apps.notifications.inbox_numbers import Counts
+from apps.websocket import frames, store
+from apps.websocket.store import Page
 
 logger = logging.getLogger(__name__)
 
@@ -18,26 +20,31 @@ class Socket(Protocol):
     async def send_text(self, frame: str) -> None:
         """Write a frame and wait until the reader has room for the next."""
 
-    def placed(self, head: int, since: int | None) -> list[dict[str, Any]]:
-        """The inbox ends at `head`. Frames to send before any item."""
+    def placed(self, counts: Counts, since: int | None) -> list[dict[str, Any]]:
+        """The inbox stands at `counts`. Frames to send before any event."""
 
     def refused(self) -> None:
         """The person is deactivated or gone."""
 
 
 class Subscription:
-    """Everything up to `last` was sent or is not wanted; there is more while `head` is above it."""
+    """Everything up to `last` was sent or is not wanted; there is more while `head` is above it.
+
+    `known`: up to this number the client has every item. `last` is ahead of it amid a replay: what came
+    before `last` and was changed after it comes only with its change.
+    """
 
     def __init__(self, user_id: int, socket: Socket, done: Callable[[Subscription], None]) -> None:
         self.user_id = user_id
         self.last = 0
+        self.known = 0
         self.head = 0
         self.turn = 0  # another one: what was read before is of no use
         self.is_placed = False
         self.since: int | None = None  # asked for, and not placed yet
         self.socket = socket
         self._done = done  # tells the relay that the next page may come
-        self._first: list[str] = []  # frames to send before the next item
+        self._first: list[str] = []  # frames to send before the next event
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -45,45 +52,44 @@ class Subscription:
         """Whether a page should be read for it now."""
         return self.is_placed and self._task is None and self.head > self.last
 
-    def place(self, head: int, encode: Callable[[Any], str]) -> None:
-        """Start, or start again, from `since`; without it (or with one that is wrong) from where it stood."""
+    def place(self, counts: Counts) -> None:
+        """Start, or start again, from `since`; without it, or if it is ahead of the inbox, from its end."""
         self.turn += 1
         since, self.since = self.since, None
-        if since is not None and since <= head:
-            self.last = since
-        elif not self.is_placed:
-            self.last = head
-        self.head = max(self.head, head)  # a hint may have overtaken the read
-        self._first += map(encode, self.socket.placed(head, since))
+        self.last = self.known = counts.head if since is None else min(since, counts.head)
+        self.head = max(self.head, counts.head)  # a hint may have overtaken the read
+        self._first += map(frames.encode, self.socket.placed(counts, since))
         self.is_placed = True
         if self._task is None:
-            self.offer([])
+            self._start(None)
 
-    def recall(self, frame: str) -> None:
-        """Send this next. What was read and not sent yet is read again: the item may be among it."""
-        if not self.is_placed:  # nothing was sent or read
-            return
-        self.turn += 1
-        self._first.append(frame)
-        if self._task is None:
-            self.offer([])
-
-    def offer(self, items: list[Item]) -> None:
+    def offer(self, page: Page) -> None:
         """Send these. Only while `wants`."""
-        self._task = asyncio.create_task(self._send(items))
+        if page.counts.head - self.last > store.MOST_BEHIND:
+            self._first.append(frames.resync(page.counts))
+            self._caught_up(page)
+            self._start(None)
+        else:
+            self._start(page)
+
+    def beat(self, frame: str, head: int) -> None:
+        """Send this if all up to `head` was sent, and nothing else is under way."""
+        if self.is_placed and self._task is None and self.last == self.head == head:
+            self._first.append(frame)
+            self._start(None)
 
     def stop(self) -> None:
         self.is_placed = False
         if self._task is not None:
             self._task.cancel()
 
-    async def _send(self, items: list[Item]) -> None:
+    def _start(self, page: Page | None) -> None:
+        self._task = asyncio.create_task(self._send(page))
+
+    async def _send(self, page: Page | None) -> None:
         try:
-            for item in items:
-                if self._first:  # placed anew, or one recalled: the rest of the page is of no use
-                    break
-                self.last = item.sequence  # before the wait, in which a new place may be set
-                await self.socket.send_text(item.frame())
+            if page is not None:
+                await self._send_page(page)
             while self._first:
                 await self.socket.send_text(self._first.pop(0))
         except Exception as error:  # the connection is gone; the server is about to say so
@@ -92,9 +98,22 @@ class Subscription:
         finally:
             self._finish()
 
+    async def _send_page(self, page: Page) -> None:
+        turn = self.turn
+        for event in page.events:
+            if self.turn != turn:  # placed anew: the rest is of no use
+                return
+            self.last = event.number  # before the wait, in which a new place may be set
+            await self.socket.send_text(frames.event(event, page.counts, known=self.known))
+        if self.turn == turn and page.is_last:
+            self._caught_up(page)
+
+    def _caught_up(self, page: Page) -> None:
+        self.last = self.known = page.counts.head
+
     def _finish(self) -> None:
         self._task = None
         if self._first and self.is_placed:
-            self.offer([])
+            self._start(None)
         else:
             self._done(self)
