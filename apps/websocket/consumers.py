@@ -14,8 +14,9 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 
 from apps.notifications.inbox_numbers import Counts
-from apps.websocket import authentication, frames, messages
+from apps.websocket import authentication, commands, frames, messages
 from apps.websocket.authentication import Identity
+from apps.websocket.commands import Commands
 from apps.websocket.messages import BadMessage, Close
 from apps.websocket.relay import Relay, relay
 from apps.websocket.subscription import Subscription
@@ -37,6 +38,7 @@ class InboxConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._identity: Identity | None = None
         self._subscription: Subscription | None = None
         self._relay: Relay | None = None
+        self._commands: Commands | None = None
         self._said_hello = False
         self._allowance = messages.Allowance()
         self._bad = 0
@@ -76,24 +78,26 @@ class InboxConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if size > messages.MAX_BYTES or not self._allowance.take():
             await self._close(Close.TOO_MUCH)
             return
+        ref = None
         try:
-            await self._handle(messages.parse(text_data))
+            message = messages.parse(text_data)
+            ref = messages.ref_of(message)
+            await self._handle(message)
         except BadMessage as error:
-            await self.send(frames.encode(error.frame()))
-            self._bad += 1
-            if self._bad >= messages.MAX_BAD:
-                await self._close(Close.BAD_MESSAGE)
+            await self._answer(frames.error(error.code, str(error), ref=ref))
 
     async def _handle(self, message: dict[str, Any]) -> None:
         match message["type"]:
             case "authenticate":
                 await self._authenticate(message)
             case "ping":
-                await self.send(frames.encode({"type": "pong"}))
+                await self._answer({"type": "pong"})
             case "subscribe":
                 self._subscribe(messages.since_of(message, required=True))
+            case type if commands.is_command(type):
+                await self._command(message)
             case _:
-                raise BadMessage("unknown_type", "Send authenticate, subscribe or ping.")
+                raise BadMessage("unknown_type", "There is no such type of message.")
 
     async def _authenticate(self, message: dict[str, Any]) -> None:
         """The first message, or a new token for a socket whose own is about to expire."""
@@ -107,7 +111,7 @@ class InboxConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._identity = identity
             if self._said_hello:
                 self._close_at_expiry()
-            await self.send(frames.encode(frames.authenticated(identity.until)))
+            await self._answer(frames.authenticated(identity.until))
 
     async def _enter(self, identity: Identity | None, since: int | None) -> None:
         if identity is None:
@@ -117,6 +121,7 @@ class InboxConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._relay = relay()
         self._subscription = Subscription(identity.user_id, self, self._relay.consider)
         self._subscription.since = since
+        self._commands = Commands(identity.user_id, self._relay, self._answered)
         self._close_after(settings.WEBSOCKET_AUTH_SECONDS, Close.UNAVAILABLE)  # unless `placed` comes first
         if not self._relay.enter(self._subscription):
             await self._close(Close.TOO_MUCH)
@@ -135,10 +140,33 @@ class InboxConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._subscription.since = since
         self._relay.place(self._subscription)
 
+    async def _command(self, message: dict[str, Any]) -> None:
+        if self._commands is None:
+            raise BadMessage("not_authenticated", "Send authenticate first.")
+        if not self._commands.add(message):
+            await self._close(Close.TOO_MUCH)
+
+    async def _answered(self, frame: dict[str, Any]) -> None:
+        """A command's answer. Its next one waits until the reader has room."""
+        if not self._closed:
+            await self._answer(frame)
+            await self._room()
+
+    async def _answer(self, frame: dict[str, Any]) -> None:
+        if self._closed:
+            return
+        await self.send(frames.encode(frame))
+        self._bad += frame.get("code") in messages.BAD
+        if self._bad >= messages.MAX_BAD:
+            await self._close(Close.BAD_MESSAGE)
+
     # --- what the subscription calls -----------------------------------------------------------------------
 
     async def send_text(self, frame: str) -> None:
         await self.send(frame)
+        await self._room()
+
+    async def _room(self) -> None:
         if gate := self.scope.get("gate"):
             await gate.wait()
 
@@ -146,9 +174,10 @@ class InboxConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         answer = [] if since is None else [frames.subscribed(since, counts)]
         if self._said_hello:
             return answer
-        assert self._identity is not None and self._relay is not None
+        assert self._identity and self._relay and self._commands
         self._said_hello = True
         self._close_at_expiry()
+        self._commands.start()
         user_id, until = self._identity.user_id, self._identity.until
         within = self._relay.reconnect_within
         return [frames.hello(user_id, counts, until=until, reconnect_within=within), *answer]

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from apps.notifications.inbox_changes import Done
 from apps.notifications.inbox_numbers import Counts
 from apps.websocket.store import Event
 
@@ -62,9 +63,26 @@ def heartbeat(counts: Counts, *, reconnect_within: float) -> str:
     return encode(frame | {"reconnect_within": reconnect_within})
 
 
-def error(code: str, detail: str) -> dict[str, Any]:
-    """`code` is stable; `detail` says to a person what is wrong."""
-    return {"type": "error", "code": code, "detail": detail}
+def ack(done: Done, *, ref: str | None) -> dict[str, Any]:
+    """A change is committed. ref: the client's word for it."""
+    return {"type": "ack", "ref": ref, "changed": done.changed, "counts": done.counts.as_json()}
+
+
+def counts(standing: Counts, *, ref: str | None) -> dict[str, Any]:
+    """The answer to `counts`, the numbers also under the names of older clients."""
+    return {
+        "type": "counts",
+        "ref": ref,
+        "counts": standing.as_json(),
+        "unread_count": standing.unread,
+        "unseen_count": standing.unseen,
+    }
+
+
+def error(code: str, detail: str, *, ref: str | None = None) -> dict[str, Any]:
+    """`code` is stable; `detail` says to a person what is wrong. With `ref` if the message had one."""
+    frame = {"type": "error", "code": code, "detail": detail}
+    return frame if ref is None else frame | {"ref": ref}
 
 
 def _moment(seconds: float) -> datetime:

@@ -9,9 +9,12 @@ from typing import Any
 import orjson
 
 MAX_BYTES = 16 * 1024  # of one frame from a client
-_MESSAGES = 30  # a client may send at once ...
-_PER_SECOND = 2.0  # ... and on average
+MAX_REF = 64  # characters
+_MESSAGES = 60  # a client may send at once ...
+_PER_SECOND = 5.0  # ... and on average
 MAX_BAD = 3  # bad messages before the socket is closed
+# The errors that are the client's own mistake; the others may happen to one that is right.
+BAD = {"not_json", "binary", "no_type", "unknown_type", "invalid", "invalid_since", "not_authenticated"}
 
 
 class Close(IntEnum):
@@ -25,14 +28,11 @@ class Close(IntEnum):
 
 
 class BadMessage(Exception):
-    """A message that is answered with an error. `code` is stable."""
+    """A message that is answered with an error. `code` is one of `BAD`."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
-
-    def frame(self) -> dict[str, Any]:
-        return {"type": "error", "code": self.code, "detail": str(self)}
 
 
 def parse(text: str | None) -> dict[str, Any]:
@@ -48,13 +48,21 @@ def parse(text: str | None) -> dict[str, Any]:
     return message
 
 
+def ref_of(message: dict[str, Any]) -> str | None:
+    """The client's own word for the message, which its answer has too."""
+    ref = message.get("ref")
+    if ref is None or (isinstance(ref, str) and len(ref) <= MAX_REF):
+        return ref
+    raise BadMessage("invalid", f"ref: Send a string of {MAX_REF} characters at most.")
+
+
 def since_of(message: dict[str, Any], *, required: bool) -> int | None:
-    """The sequence to go on from."""
+    """The number to go on from."""
     since = message.get("since")
     if since is None and not required:
         return None
     if type(since) is not int or not 0 <= since < 2**63:
-        raise BadMessage("invalid_since", "since is the last sequence you have, 0 for all.")
+        raise BadMessage("invalid_since", "since is the last number you have, 0 for all.")
     return since
 
 

@@ -14,23 +14,21 @@ import asyncio
 import contextvars
 import logging
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Coroutine, Mapping
+from typing import Any
 from weakref import WeakKeyDictionary
 
-from channels.db import database_sync_to_async
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 
 from apps.notifications.inbox_numbers import Counts
 from apps.websocket import frames, store
 from apps.websocket.backoff import backoff
 from apps.websocket.hints import Hints
 from apps.websocket.subscription import Subscription
+from apps.websocket.threads import Threads
 
 logger = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 BATCH = 500  # sockets served by one read
 SLICE = 100  # people compared before others have their turn
@@ -48,9 +46,8 @@ class Relay:
         self._behind: dict[Subscription, None] = {}  # in the order they are served
         self._wake = asyncio.Event()
         self._compare_at = 0.0  # the loop's time
-        # One thread, so one connection per process: reads are batched, more would only queue in Postgres.
-        # Its own thread, so that no session lookup or other code of asgiref's shared one holds it up.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inbox")
+        self._reader = Threads(1, "inbox-reader")  # reads are batched: more would only queue in Postgres
+        self.writers = Threads(2, "inbox-writer")  # so that one who waits for a lock does not hold up all
         self.hints = Hints(moved=self.hinted, missed=self.compare_soon)
         self._tasks = [_start(self._serve()), _start(self.hints.listen())]
 
@@ -116,8 +113,8 @@ class Relay:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
-        self._thread.shutdown()
+        await self._reader.close()
+        await self.writers.close()
 
     async def _serve(self) -> None:
         failures = 0
@@ -150,7 +147,7 @@ class Relay:
         waiting = {one: one.since for one in self._to_place}
         if not waiting:
             return
-        found = await self._in_thread(store.counts_of, [one.user_id for one in waiting])
+        found = await self._reader.run(store.counts_of, [one.user_id for one in waiting])
         for subscription, since in waiting.items():
             if subscription not in self._to_place or subscription.since != since:  # left, or asked anew
                 continue
@@ -169,7 +166,7 @@ class Relay:
         self._compare_at = now + random.uniform(0.8, 1.0) * interval  # noqa: S311 - spreads the processes
         if user_ids := list(self._subscriptions):
             try:
-                found = await self._in_thread(store.counts_of, user_ids)
+                found = await self._reader.run(store.counts_of, user_ids)
             except BaseException:
                 self._compare_at = 0.0
                 raise
@@ -194,7 +191,7 @@ class Relay:
         batch = [(one, one.turn, one.last, one.head) for one in list(self._behind)[:BATCH]]
         if not batch:
             return
-        pages = await self._in_thread(store.events_after, [(one.user_id, last) for one, _, last, _ in batch])
+        pages = await self._reader.run(store.events_after, [(one.user_id, last) for one, _, last, _ in batch])
         for (subscription, turn, _, head), page in zip(batch, pages, strict=True):
             self._behind.pop(subscription, None)
             if not subscription.wants or subscription.turn != turn:  # left, or the page is of no use
@@ -205,11 +202,6 @@ class Relay:
             subscription.offer(page)
         if self._behind:
             self._wake.set()
-
-    async def _in_thread(self, read: Callable[[Sequence[Any]], Result], argument: Sequence[Any]) -> Result:
-        reader = database_sync_to_async(read, thread_sensitive=False, executor=self._thread)
-        result: Result = await reader(argument)
-        return result
 
 
 def _start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

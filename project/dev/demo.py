@@ -264,7 +264,7 @@ def _listen(demo: Demo, arrived: dict[str, float], ready: threading.Event) -> No
                     if frame["type"] == "hello":
                         ready.set()
                     elif frame["type"] == "notification":
-                        arrived[frame["id"]] = time.monotonic()
+                        arrived[frame["item"]["id"]] = time.monotonic()
                         return
 
     try:

@@ -113,9 +113,9 @@ class Processes:
         return self.start("api", *serve)
 
     def sockets(self, port: int) -> Process | Fork:
-        return self.start(
-            "sockets", "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "project.asgi:application"
-        )
+        limits = ("--websocket-max-message-size", "16384", "--websocket-max-frame-size", "16384")
+        daphne = ("-m", "daphne", "-b", "127.0.0.1", "-p", str(port), *limits, "project.asgi:application")
+        return self.start("sockets", *daphne)
 
     def product(self, port: int, *, api: str, sockets: str, key: str) -> Process | Fork:
         """The page with an inbox on it; key: the product's API key."""

@@ -133,7 +133,7 @@ class _Measurement:
                 now = time.time()
                 frame = orjson.loads(message.data)
                 if frame["type"] == "notification":
-                    times.received[frame["id"]] = now
+                    times.received[frame["item"]["id"]] = now
 
     async def _all_came(self, times: _Times) -> None:
         wanted = times.posted.keys() - times.provider

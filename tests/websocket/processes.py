@@ -79,6 +79,7 @@ class Daphne:
 
     async def start(self) -> None:
         command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port)]
+        command += ["--websocket-max-message-size", "16384", "--websocket-max-frame-size", "16384"]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, "project.asgi:application"], env=self._environ, stdout=log, stderr=log
