@@ -12,6 +12,7 @@ from tests.bench.mailbox import Mailbox
 
 SHORT = b"\x81\x05hello"
 LONG = b"\x81\x7e\x01\x00" + b"x" * 256
+BEAT = b'\x81\x1d{"type":"heartbeat","head":1}'
 PING = b"\x89\x02hi"
 
 
@@ -41,7 +42,7 @@ async def test_a_client_hears_every_text_however_it_is_cut(size: int) -> None:
     group, wire = Group(), Wire()
     client = _Client(group, "token", asyncio.Event())  # type: ignore[arg-type]
     client.connection_made(wire)
-    data = b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + SHORT + PING + LONG + SHORT
+    data = b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + SHORT + PING + LONG + BEAT + SHORT
     wire.written = b""
     for start in range(0, len(data), size):
         client.data_received(data[start : start + size])

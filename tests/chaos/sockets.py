@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import aiohttp
@@ -19,15 +20,15 @@ PAUSE = 0.3  # seconds before connecting again
 
 @dataclass
 class Listener:
-    """One person's client: (sequence, target) as they came, over all its connections."""
+    """One person's client: (sequence, target) as they came, over all its connections.
+
+    last: the number of the last change it was sent, from which it goes on.
+    """
 
     user_id: int
     received: list[tuple[int, UUID]] = field(default_factory=list)
+    last: int = 0
     connections: int = 0
-
-    @property
-    def last(self) -> int:
-        return self.received[-1][0] if self.received else 0
 
 
 class Sockets:
@@ -101,8 +102,19 @@ class Sockets:
                 async for message in socket:
                     if self._staying.is_set():
                         patience.reschedule(None)
-                    frame = orjson.loads(message.data)
-                    if frame["type"] == "notification":
-                        listener.received.append((frame["sequence"], UUID(frame["id"])))
+                    await self._take(listener, orjson.loads(message.data))
         finally:
             await socket.close()
+
+    async def _take(self, listener: Listener, frame: dict[str, Any]) -> None:
+        match frame["type"]:
+            case "notification":
+                listener.received.append((frame["item"]["sequence"], UUID(frame["item"]["id"])))
+                listener.last = frame["sequence"]
+            case "changed" | "recalled":
+                listener.last = frame["sequence"]
+            case "resync":
+                head = frame["counts"]["head"]
+                inbox = await self.inbox(listener.user_id)
+                listener.received = [item for item in inbox if item[0] <= head]
+                listener.last = head

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import Any
 from uuid import UUID
 
+import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 
-from apps.notifications import inbox
+from apps.notifications import inbox, inbox_changes
+from apps.notifications.inbox_changes import Change, Done, Kind
 from apps.users import tokens
 from apps.users.models import DEFAULT_ORGANIZATION_ID, Organization, User
-from project import ids
+from apps.websocket import relay as relays
+from project import db, ids
 
 PATH = "/ws/notifications/"
 ORIGIN = "http://localhost:8000"
 DEADLINE = 5.0  # seconds in which anything expected must happen
+RECOVERY = 20.0  # seconds: the longest backoff and some
 
 
 @sync_to_async
@@ -28,21 +33,34 @@ def new_user(**fields: Any) -> User:
 
 
 @sync_to_async
-def deliver(user: User, count: int = 1, *, body: str = "Hello") -> list[UUID]:
+def deliver(user: User, count: int = 1, *, body: str = "Hello", **fields: Any) -> list[UUID]:
     """Commit items into the inbox, without a hint. The targets' ids."""
     targets = [ids.target_id() for _ in range(count)]
     notification = ids.uuid7()
-    inbox.add([inbox.Entry(target, user.pk, notification, "Title", body) for target in sorted(targets)])
+    given = {"type": "comment", "title": "Title", "body": body} | fields
+    inbox.add([inbox.Entry(target, user.pk, notification, **given) for target in sorted(targets)])
     return sorted(targets)
 
 
 @sync_to_async
 def recall(*targets: UUID, hinted: bool = True) -> None:
     """Take these out of the inbox, as a cancellation does; without `hinted` the hint is lost."""
-    gone = inbox.recall(targets)
+    with db.one_transaction():
+        gone, heads = inbox.recall(targets)
     assert len(gone) == len(targets)
     if hinted:
-        inbox.hint_recalled(gone)
+        inbox.hint(heads)
+
+
+@sync_to_async
+def change(user: User, kind: Kind, *ids: UUID, **fields: Any) -> Done:
+    """Do this with these items, as the HTTP API does: with a hint."""
+    return inbox_changes.change(user.pk, Change(kind=kind, ids=ids or None, **fields))
+
+
+async def lose_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on what changes is told to nobody."""
+    monkeypatch.setattr(inbox, "hint", lambda heads: None)
 
 
 async def hint(heads: dict[int, int]) -> None:
@@ -73,7 +91,23 @@ class Client:
         await self.socket.send_json_to(message)
 
     async def frame(self, deadline: float = DEADLINE) -> dict[str, Any]:
-        return await self.socket.receive_json_from(timeout=deadline)
+        """The next frame but heartbeats, which come when they will."""
+        async with asyncio.timeout(deadline):
+            while (frame := await self.any_frame())["type"] == "heartbeat":
+                pass
+        return frame
+
+    async def heartbeat(self) -> dict[str, Any]:
+        """The next frame, which must be one."""
+        frame = await self.any_frame()
+        assert frame["type"] == "heartbeat", frame
+        return frame
+
+    async def any_frame(self) -> dict[str, Any]:
+        output = await self.socket.receive_output(timeout=RECOVERY)
+        assert output["type"] == "websocket.send", output
+        frame: dict[str, Any] = json.loads(output["text"])
+        return frame
 
     async def frames(self, count: int) -> list[dict[str, Any]]:
         return [await self.frame() for _ in range(count)]
@@ -81,11 +115,18 @@ class Client:
     async def sequences(self, count: int) -> list[int]:
         return [frame["sequence"] for frame in await self.frames(count)]
 
+    async def nothing_more(self) -> None:
+        """All that was on its way is here."""
+        await self.send(type="ping")
+        assert await self.frame() == {"type": "pong"}
+
     async def closed(self) -> int:
         """The code of the close that must come next."""
-        output = await self.socket.receive_output(timeout=DEADLINE)
+        async with asyncio.timeout(DEADLINE):
+            while '"heartbeat"' in (output := await self.socket.receive_output(DEADLINE)).get("text", ""):
+                pass
         assert output["type"] == "websocket.close", output
-        return output["code"]
+        return int(output["code"])
 
     async def leave(self) -> None:
         await self.socket.disconnect(timeout=DEADLINE)
@@ -98,6 +139,11 @@ async def opened(user: User, *, since: int | None = None, seconds: int = 600) ->
     await client.send(type="authenticate", token=token(user, seconds), since=since)
     assert (await client.frame())["type"] == "hello"
     return client
+
+
+async def hearing() -> None:
+    """Until the relay's subscription stands, so that a hint sent now is heard."""
+    await eventually(lambda: relays.relay().hints.hears)
 
 
 async def eventually(condition: Any, deadline: float = DEADLINE) -> None:

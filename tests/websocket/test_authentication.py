@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 import jwt
 import pytest
@@ -12,7 +13,7 @@ from django.test import Client as HttpClient
 
 from apps.users import tokens
 from apps.websocket.messages import Close
-from tests.websocket.support import ORIGIN, PATH, Client, deliver, new_user, opened, token
+from tests.websocket.support import ORIGIN, PATH, Client, deliver, hearing, hint, new_user, opened, token
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 
@@ -26,11 +27,18 @@ def session_cookie(user) -> str:
     )
 
 
+def ends(text: str) -> str:
+    """When the token ends, as frames say it."""
+    claims = tokens.claims_of(text)
+    return datetime.fromtimestamp(claims["exp"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 async def test_a_token_among_the_subprotocols():
     user = await new_user()
     client = Client(offer=["carillon", f"bearer.{token(user)}"], headers={"Origin": ORIGIN})
     assert await client.connect() == (True, "carillon")
-    assert await client.frame() == {"type": "hello", "user": user.pk, "head": 0}
+    hello = await client.frame()
+    assert (hello["type"], hello["user"], hello["head"]) == ("hello", user.pk, 0)
     await client.leave()
 
 
@@ -39,8 +47,16 @@ async def test_a_token_in_the_first_message():
     await deliver(user, 3)
     client = Client()
     assert await client.connect() == (True, None)
-    await client.send(type="authenticate", token=token(user))
-    assert await client.frame() == {"type": "hello", "user": user.pk, "head": 3}
+    text = token(user)
+    await client.send(type="authenticate", token=text)
+    assert await client.frame() == {
+        "type": "hello",
+        "user": user.pk,
+        "head": 3,
+        "counts": {"head": 3, "unread": 3, "unseen": 3},
+        "expires_at": ends(text),
+        "reconnect_within": 1.0,
+    }
     await client.leave()
 
 
@@ -180,10 +196,25 @@ async def test_a_new_token_keeps_the_socket_open():
     user = await new_user()
     client = await opened(user, seconds=2)
     began = time.monotonic()
-    await client.send(type="authenticate", token=token(user, 4))
-    assert await client.frame() == {"type": "authenticated"}
+    text = token(user, 4)
+    await client.send(type="authenticate", token=text)
+    assert await client.frame() == {"type": "authenticated", "expires_at": ends(text)}
     assert await client.closed() == Close.UNAUTHENTICATED
     assert time.monotonic() - began > 2.5  # the first token ended before
+
+
+async def test_a_new_token_keeps_the_place():
+    user = await new_user()
+    await deliver(user, 3)
+    client = await opened(user, since=3)
+    assert (await client.frame())["type"] == "subscribed"
+    await hearing()
+    await client.send(type="authenticate", token=token(user), since=0)
+    assert (await client.frame())["type"] == "authenticated"
+    await deliver(user)
+    await hint({user.pk: 4})
+    assert await client.sequences(1) == [4]
+    await client.leave()
 
 
 async def test_a_new_token_of_another_person_closes_the_socket():

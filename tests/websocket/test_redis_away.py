@@ -12,10 +12,9 @@ import redis.asyncio
 from apps.notifications.inbox import INBOX_GROUP
 from apps.websocket import relay as relays
 from tests.websocket.processes import Redis
-from tests.websocket.support import deliver, eventually, hint, new_user, opened
+from tests.websocket.support import RECOVERY, deliver, eventually, hint, new_user, opened
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
-RECOVERY = 20.0  # seconds: the longest backoff and some
 
 
 @pytest_asyncio.fixture
