@@ -188,14 +188,13 @@ class Relay:
 
     async def _read_next(self) -> None:
         """One read; who comes after waits for the next round, with who has more to come behind them."""
-        batch = [(one, one.turn, one.last, one.head) for one in list(self._behind)[:BATCH]]
+        batch = [(one, one.last, one.head) for one in list(self._behind)[:BATCH]]
         if not batch:
             return
-        pages = await self._reader.run(store.events_after, [(one.user_id, last) for one, _, last, _ in batch])
-        for (subscription, turn, _, head), page in zip(batch, pages, strict=True):
+        pages = await self._reader.run(store.events_after, [(one.user_id, last) for one, last, _ in batch])
+        for (subscription, _, head), page in zip(batch, pages, strict=True):
             self._behind.pop(subscription, None)
-            if not subscription.wants or subscription.turn != turn:  # left, or the page is of no use
-                self.consider(subscription)
+            if not subscription.wants:  # left
                 continue
             if subscription.head == head:  # a hint may promise more than there is, and is not asked for ever
                 subscription.head = page.counts.head

@@ -39,11 +39,11 @@ class Subscription:
         self.last = 0
         self.known = 0
         self.head = 0
-        self.turn = 0  # another one: what was read before is of no use
         self.is_placed = False
         self.since: int | None = None  # asked for, and not placed yet
         self.socket = socket
         self._done = done  # tells the relay that the next page may come
+        self._turn = 0  # another one: what was read before is of no use
         self._first: list[str] = []  # frames to send before the next event
         self._task: asyncio.Task[None] | None = None
 
@@ -54,7 +54,7 @@ class Subscription:
 
     def place(self, counts: Counts) -> None:
         """Start, or start again, from `since`; without it, or if it is ahead of the inbox, from its end."""
-        self.turn += 1
+        self._turn += 1
         since, self.since = self.since, None
         self.last = self.known = counts.head if since is None else min(since, counts.head)
         self.head = max(self.head, counts.head)  # a hint may have overtaken the read
@@ -99,13 +99,13 @@ class Subscription:
             self._finish()
 
     async def _send_page(self, page: Page) -> None:
-        turn = self.turn
+        turn = self._turn
         for event in page.events:
-            if self.turn != turn:  # placed anew: the rest is of no use
+            if self._turn != turn:  # placed anew: the rest is of no use
                 return
             self.last = event.number  # before the wait, in which a new place may be set
             await self.socket.send_text(frames.event(event, page.counts, known=self.known))
-        if self.turn == turn and page.is_last:
+        if self._turn == turn and page.is_last:
             self._caught_up(page)
 
     def _caught_up(self, page: Page) -> None:
