@@ -265,13 +265,16 @@ def read_database(connection: psycopg.Connection[Any], asked: Asked) -> Evidence
     found.rows = dict(run("SELECT id, related_id FROM notifications_notification").fetchall())
     found.moves = [Move(*row) for row in run(_MOVES)]
     (found.claims,) = run("SELECT count(*) FROM delivery_claim").fetchone() or (0,)
-    inbox = run("SELECT user_id, sequence, target_id FROM notifications_inboxitem ORDER BY 1, 2")
+    inbox = run(_INBOX)
     for user, sequence, target in inbox:
         found.inboxes.setdefault(user, []).append((sequence, target))
     run("COMMIT")
     return found
 
 
+_INBOX = """
+SELECT user_id, sequence, target_id FROM notifications_inboxitem WHERE recalled_at IS NULL ORDER BY 1, 2
+"""
 _KEPT = (
     "notifications_notification",
     "notifications_notificationtarget",
