@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 
 import pytest
 from django.db import OperationalError
@@ -10,7 +11,7 @@ from django.db import OperationalError
 from apps.websocket import relay as relays
 from apps.websocket import store
 from apps.websocket.messages import Close
-from tests.websocket.support import Client, deliver, hearing, hint, new_user, opened, token
+from tests.websocket.support import Client, deliver, eventually, hearing, hint, new_user, opened, token
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 
@@ -67,11 +68,17 @@ async def test_each_item_once_and_in_order_whatever_becomes_of_the_hints():
     await client.leave()
 
 
-async def test_a_hint_that_promises_too_much_skips_nothing():
+async def test_a_hint_that_promises_too_much_skips_nothing_and_is_asked_about_once(monkeypatch):
+    reads, real = [], store.events_after
+    monkeypatch.setattr(store, "events_after", lambda places: reads.append(places) or real(places))
     user = await new_user()
     client = await opened(user)
     await hearing()
     await hint({user.pk: 1_000})
+    await eventually(lambda: reads)
+    await client.send(type="subscribe", since=0)  # served after whatever would be read meanwhile
+    assert (await client.frame())["type"] == "subscribed"
+    assert reads == [[(user.pk, 0)]]
     await deliver(user)
     await hint({user.pk: 1})
     assert await client.sequences(1) == [1]
@@ -91,6 +98,31 @@ async def test_what_came_before_is_sent_only_to_who_asks():
     await client.send(type="subscribe", since=248)
     assert await client.frame() == {"type": "subscribed", "since": 248, "head": 250}
     assert await client.sequences(2) == [249, 250]
+    await client.leave()
+
+
+async def test_a_place_that_is_asked_for_while_another_is_looked_up_is_looked_up_itself(monkeypatch):
+    """The inbox may have come to it since: it is not ahead."""
+    user = await new_user()
+    client = await opened(user)
+    await hearing()
+    has_read, go_on, real = threading.Event(), threading.Event(), store.counts_of
+
+    def slow(user_ids):
+        found = real(user_ids)
+        has_read.set()
+        assert go_on.wait(10)
+        return found
+
+    monkeypatch.setattr(store, "counts_of", slow)
+    await client.send(type="subscribe", since=0)
+    await eventually(has_read.is_set)
+    await deliver(user, 2)
+    await client.send(type="subscribe", since=1)
+    await client.nothing_more()
+    go_on.set()
+    assert await client.frame() == {"type": "subscribed", "since": 1, "head": 2}
+    assert await client.sequences(1) == [2]
     await client.leave()
 
 
