@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include("apps.content.urls")),
     path("api/", include("apps.notifications.urls")),
     path("api/", include("apps.delivery.urls")),
+    path("api/", include("apps.websocket.urls")),
     re_path(r"^api/", pages.unknown_route),
     path("t/", include("apps.notifications.tracking_urls")),
     path("u/", include("apps.preferences.unsubscribe_urls")),
