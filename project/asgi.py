@@ -1,4 +1,4 @@
-"""Sockets and streams, for Daphne. It serves other HTTP as well, slowly: the API's own server is project.wsgi's."""
+"""Sockets and streams, for Daphne. It serves all of HTTP, slowly: the API's own server is project.wsgi's."""
 
 from __future__ import annotations
 

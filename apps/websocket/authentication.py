@@ -37,8 +37,9 @@ def of_token(text: object) -> Identity | None:
 
 
 async def of_session(scope: Mapping[str, Any]) -> Identity | None:
-    """Who is logged in on the page that opens the socket; re-checked after a token's longest life."""
-    if settings.SESSION_COOKIE_NAME not in scope.get("cookies", {}) or not _may_use_cookies(scope):
+    """Who is logged in, by the cookie; re-checked after a token's longest life. Whether the page may use
+    cookies is the caller's to ask."""
+    if settings.SESSION_COOKIE_NAME not in scope.get("cookies", {}):
         return None
     user = await get_user(scope)
     if not isinstance(user, User):
@@ -67,7 +68,7 @@ def origin_allowed(scope: Mapping[str, Any]) -> bool:
     return origin is None or origins.matches(origin, settings.WEBSOCKET_ALLOWED_ORIGINS)
 
 
-def _may_use_cookies(scope: Mapping[str, Any]) -> bool:
+def may_use_cookies(scope: Mapping[str, Any]) -> bool:
     """Only pages named outright: "*" opens the socket to every page, but not to its visitors' cookies."""
     origin = _origin(scope)
     named = [entry for entry in settings.WEBSOCKET_ALLOWED_ORIGINS if entry != "*"]

@@ -127,6 +127,8 @@ class InboxConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self._close(Close.TOO_MUCH)
 
     async def _of_session(self) -> Identity | None:
+        if not authentication.may_use_cookies(self.scope):
+            return None
         try:
             async with asyncio.timeout(settings.WEBSOCKET_AUTH_SECONDS):
                 return await authentication.of_session(self.scope)

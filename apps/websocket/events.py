@@ -35,7 +35,7 @@ def opening(reconnect_within: float) -> bytes:
 
 
 def _retry(within: float) -> str:
-    """By chance, so that not all come back at once; not at once either, since a browser never waits longer."""
+    """By chance, so that not all come back together; after a second at least: a browser tries for ever."""
     seconds = random.uniform(min(1.0, within), within)  # noqa: S311
     return f"retry: {round(seconds * 1000)}"
 

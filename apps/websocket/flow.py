@@ -59,7 +59,7 @@ class Backpressure:
 def _fed_by(gate: Gate, send: Send) -> Send:
     """`send` of an HTTP request whose producer is the gate, until the last of its body."""
     request = _protocol_of(send)
-    if not hasattr(request, "registerProducer") or not _is_open(request):
+    if not _is_open(request):
         return send
     request.registerProducer(gate, True)
 
@@ -82,6 +82,6 @@ def _transport_of(send: Send) -> Any | None:
     return transport if hasattr(transport, "registerProducer") else None
 
 
-def _protocol_of(send: Send) -> Any | None:
-    """Daphne's `send` is a partial of `Server.handle_reply` over the socket's protocol, or the HTTP request."""
+def _protocol_of(send: Send) -> Any:
+    """Daphne's `send` is a partial of `Server.handle_reply` over the socket's protocol or the request."""
     return next(iter(getattr(send, "args", ())), None)

@@ -75,9 +75,9 @@ class Stream:
             self._let_go()
 
     async def _until_end(self, receive: Receive) -> None:
-        gone = asyncio.create_task(_gone(receive))
+        gone: asyncio.Future[None] = asyncio.create_task(_gone(receive))
         try:
-            await asyncio.wait({gone, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([gone, self._ended], return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel()
         if self._ended.done():
