@@ -122,12 +122,16 @@ class Reader:
         return found
 
     async def event(self) -> Event:
-        """The next one."""
-        while not self._events:
-            message = await self._app.receive_output(DEADLINE)
-            assert message["more_body"], "it has ended"
-            self._events = self._parser.feed(message["body"])
-        return self._events.pop(0)
+        """The next one that is no heartbeat: those come when the relay compares."""
+        while (event := await self._next()).type == "heartbeat":
+            pass
+        return event
+
+    async def heartbeat(self, head: int) -> Event:
+        """The next heartbeat that says that all up to `head` was sent; nothing else may come before."""
+        while (event := await self._next()).data["head"] != head:
+            assert event.type == "heartbeat", event
+        return event
 
     async def events(self, count: int) -> list[Event]:
         """The next ones."""
@@ -135,9 +139,13 @@ class Reader:
 
     async def last(self) -> Event:
         """The event with which the answer ends, which must be all that is left."""
-        (event,) = self._events + self._parser.feed(await self.body())
+        left = self._events + self._parser.feed(await self.body())
+        (event,) = [one for one in left if one.type != "heartbeat"]
         return event
 
-    async def is_quiet(self) -> bool:
-        """Whether nothing more has been sent."""
-        return not self._events and await self._app.receive_nothing(0.3)
+    async def _next(self) -> Event:
+        while not self._events:
+            message = await self._app.receive_output(DEADLINE)
+            assert message["more_body"], "it has ended"
+            self._events = self._parser.feed(message["body"])
+        return self._events.pop(0)
