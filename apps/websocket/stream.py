@@ -75,9 +75,10 @@ class Stream:
             self._let_go()
 
     async def _until_end(self, receive: Receive) -> None:
-        gone: asyncio.Future[None] = asyncio.create_task(_gone(receive))
+        gone = asyncio.create_task(_gone(receive))
+        ends: list[asyncio.Future[Any]] = [gone, self._ended]
         try:
-            await asyncio.wait([gone, self._ended], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel()
         if self._ended.done():

@@ -214,15 +214,14 @@ class Session:
         self.client = client
         self.frames: list[dict[str, Any]] = []
 
-    async def take(self, *types: str) -> dict[str, Any]:
-        """The frames up to one of each of these types; the last one."""
-        missing = set(types)
-        while missing:
+    async def take(self, type: str) -> dict[str, Any]:
+        """The frames up to one of this type."""
+        while True:
             frame = await self.client.any_frame()
             assert problem(frame, from_server=True) is None, frame
             self.frames.append(frame)
-            missing.discard(frame["type"])
-        return self.frames[-1]
+            if frame["type"] == type:
+                return frame
 
     async def ask(self, answer: str, **message: Any) -> dict[str, Any]:
         """Send a message that is as described."""
@@ -244,10 +243,13 @@ async def test_every_frame_of_a_socket_is_as_described() -> None:
     button = '[{"id": "yes", "label": "Yes", "link": "/yes"}]'
     first, second = await deliver(user, 2, actions=button, link="/a", avatar="https://example.com/a.png")
     session = await entered(user, since=0, ref="in")
-    await session.take("subscribed", "notification", "notification")
+    await session.take("subscribed")
+    await session.take("notification")
+    await session.take("notification")
     await change(user, Kind.READ, second)
+    await session.take("changed")
     await recall(second)
-    await session.take("changed", "recalled")
+    await session.take("recalled")
     until = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     one = str(first)
     for message in (

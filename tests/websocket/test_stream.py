@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import pytest
-from asgiref.sync import sync_to_async
 
-from apps.notifications import inbox_changes
-from apps.notifications.inbox_changes import Change, Kind
+from apps.notifications.inbox_changes import Kind
 from apps.websocket import relay
 from apps.websocket.relay import relay as the_relay
 from tests.websocket.streams import Reader
-from tests.websocket.support import Client, deliver, eventually, hint, new_user, opened, recall, token
+from tests.websocket.support import (
+    Client,
+    change,
+    deliver,
+    eventually,
+    hint,
+    new_user,
+    opened,
+    recall,
+    token,
+)
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
-
-
-@sync_to_async
-def read(user, *ids) -> None:
-    inbox_changes.change(user.pk, Change(kind=Kind.READ, ids=ids))
 
 
 # --- What comes --------------------------------------------------------------------------------------------
@@ -60,7 +63,7 @@ async def test_changes_and_recalls_come_too():
     one, two = await deliver(user, 2)
     async with Reader(user) as reader:
         assert (await reader.event()).type == "hello"
-        await read(user, one)
+        await change(user, Kind.READ, one)
         changed = await reader.event()
         assert (changed.type, changed.id, changed.data["item"]["id"]) == ("changed", "3", str(one))
         await recall(two, hinted=False)
