@@ -196,7 +196,7 @@ def test_answers_about_inboxes_are_as_described(described: dict[str, Any]) -> No
     first, second = inboxes.deliver(person.pk, 2, type="comment", actions=inboxes.ACTIONS)
     until = {"until": (clock.now() + timedelta(hours=1)).isoformat()}
     names = [path.split("/")[3] for path in described["paths"] if re.fullmatch(r"/api/inbox/[a-z_]+/", path)]
-    assert set(names) == {*NAMES, "counts"}
+    assert set(names) == {*NAMES, "counts", "stream"}
     for name in NAMES:
         body = until if name == "snooze" else {}
         for asked in (body | {"ids": [str(first)]}, body | {"up_to": 1}, body):
