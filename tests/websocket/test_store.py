@@ -33,28 +33,42 @@ def put(user: User, count: int) -> list[Any]:
 
 
 @pytest.mark.django_db
-def test_each_half_walks_its_own_index_and_reads_a_page_at_most():
+@pytest.mark.parametrize("prepared", ["while the table was empty", "on a full one"])
+def test_each_half_walks_its_own_index_and_reads_a_page_at_most(prepared):
     users = [user.pk for user in rows.people(3)]
-    with connection.cursor() as cursor:
-        cursor.execute(_FILL, [users])
-        cursor.execute(_FILL_STATES, [users])
-        cursor.execute("ANALYZE notifications_inboxitem, notifications_inboxstate")
-    nodes = Prepared("events", store._EVENTS, [users, [9_500, 9_000, 0]]).nodes()
-    indexes = [
-        node.get("Index Name") for node in nodes if node.get("Relation Name") == "notifications_inboxitem"
-    ]
-    assert sorted(map(str, indexes)) == ["inbox_item_change", "inbox_item_sequence"]
+    parameters = [users, [9_500, 9_000, 0]]
+    if prepared == "on a full one":
+        fill(users)
+    nodes = Prepared("events", store._EVENTS, parameters).nodes()
+    items = [node for node in nodes if node.get("Relation Name") == "notifications_inboxitem"]
+    assert sorted(node["Index Name"] for node in items) == ["inbox_item_change", "inbox_item_sequence"]
+    for node, column in ((node, node["Index Name"].removeprefix("inbox_item_")) for node in items):
+        condition = node["Index Cond"]
+        assert "user_id = place.user_id" in condition and f"{column} > place.last" in condition
     for node in nodes:
         if node["Node Type"] in (
             "Sort",
             "Incremental Sort",
         ):  # of two pages, or of what was read: never of items
             assert node["Plans"][0].get("Relation Name") != "notifications_inboxitem"
-    limited = [node for node in nodes if node["Node Type"] == "Limit"]
-    assert len(limited) == 3
-    pages = store.events_after([(users[0], 9_500), (users[1], 9_000), (users[2], 0)])
+    assert sum(node["Node Type"] == "Limit" for node in nodes) == 3
+
+
+@pytest.mark.django_db
+def test_a_page_is_a_hundred_events_of_a_long_inbox():
+    users = [user.pk for user in rows.people(3)]
+    fill(users)
+    pages = store.events_after(list(zip(users, [9_500, 9_000, 0], strict=True)))
     assert [len(page.events) for page in pages] == [store.PAGE, store.PAGE, 0]
     assert [event.number for event in pages[0].events] == list(range(9_502, 9_702, 2))
+
+
+def fill(users: list[int]) -> None:
+    """5,000 items for each, every other one changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FILL, [users])
+        cursor.execute(_FILL_STATES, [users])
+        cursor.execute("ANALYZE notifications_inboxitem, notifications_inboxstate")
 
 
 @pytest.mark.django_db(transaction=True)
