@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 from apps.notifications.inbox_numbers import Counts
 from project import db
 from tests.support.inbox_copy import Copy
+from tests.support.inbox_model import Inbox
 
 
 class Row(NamedTuple):
@@ -38,14 +39,22 @@ class Row(NamedTuple):
     def shown(self) -> dict[str, Any]:
         return {**self._asdict(), "id": str(self.id)}
 
-    def event(self, since: int, counts: Counts) -> dict[str, Any]:
-        """What tells a client that has all up to `since`."""
-        type, item = "changed", self.shown()
-        if self.recalled_at is not None:
-            type, item = "recalled", {"id": str(self.id)}
-        elif self.sequence > since:
-            type = "notification"
-        return {"type": type, "sequence": self.number, "item": item, "counts": counts.as_json()}
+    def events(self, since: int, counts: Counts) -> Iterator[dict[str, Any]]:
+        """What tells a client that has all up to `since`: that it came, and what has become of it.
+
+        An item that came and was changed is told of by both numbers. By the later one alone, a client that
+        was cut off in between would go on from a number at which it lacks the item.
+        """
+        if self.sequence > since and self.recalled_at is None:
+            yield _event("notification", self.sequence, self.shown(), counts)
+        if self.change > since and self.recalled_at is None:
+            yield _event("changed", self.change, self.shown(), counts)
+        elif self.change > since:
+            yield _event("recalled", self.change, {"id": str(self.id)}, counts)
+
+
+def _event(type: str, number: int, item: dict[str, Any], counts: Counts) -> dict[str, Any]:
+    return {"type": type, "sequence": number, "item": item, "counts": counts.as_json()}
 
 
 class Books(NamedTuple):
@@ -55,9 +64,9 @@ class Books(NamedTuple):
     rows: list[Row]
 
     def events(self, since: int) -> list[dict[str, Any]]:
-        """The replay: the state of each item that came or changed after this number, once."""
-        newer = sorted((row for row in self.rows if row.number > since), key=lambda row: row.number)
-        return [row.event(since, self.counts) for row in newer]
+        """The replay: the state of each item that came or changed after this number."""
+        found = [event for row in self.rows for event in row.events(since, self.counts)]
+        return sorted(found, key=lambda event: event["sequence"])
 
     def brings_up(self, copy: Copy) -> bool:
         """Whether the replay since what it has makes this the present list, with its counts."""
@@ -79,6 +88,18 @@ class Books(NamedTuple):
         assert len(set(numbers)) == len(numbers)
         assert max(numbers, default=0) == self.counts.head
         assert all(row.seen_at for row in self.rows if row.read_at)
+
+    def assert_like(self, model: Inbox) -> None:
+        """Each item is what the model says, and so are the counts."""
+        assert self.counts == model.counts
+        assert {row.id for row in self.rows} == model.items.keys()
+        for row in self.rows:
+            item = model.items[row.id]
+            assert (row.sequence, row.change) == (item.sequence, item.change)
+            assert (row.seen_at is not None, row.read_at is not None) == (item.seen, item.read)
+            assert (row.archived_at is not None, row.snoozed_until) == (item.archived, item.snoozed_until)
+            assert (row.action, row.acted_at is not None) == (item.action, bool(item.action))
+            assert (row.recalled_at is not None, row.title == "") == (item.recalled, item.recalled)
 
 
 _BOOKS = """
