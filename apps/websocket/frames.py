@@ -42,13 +42,12 @@ def authenticated(until: float) -> dict[str, Any]:
     return {"type": "authenticated", "expires_at": _moment(until)}
 
 
-def event(one: Event, counts: Counts, *, known: int) -> str:
-    """An item that came or changed, to somebody who has every item up to the number `known`."""
+def event(one: Event, counts: Counts) -> str:
+    """An item that came, changed or was recalled."""
     item: dict[str, Any] = {"id": one.id}
     kind = "recalled"
     if not one.is_recalled:
-        kind = "notification" if one.sequence > known else "changed"
-        item = one.whole() if one.sequence > known else one.state()
+        kind, item = ("notification", one.whole()) if one.is_coming else ("changed", one.state())
     return encode({"type": kind, "sequence": one.number, "item": item, "counts": counts.as_json()})
 
 

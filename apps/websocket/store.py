@@ -28,8 +28,9 @@ _COLUMNS = """
     i.created_at, i.seen_at, i.read_at, i.archived_at, i.snoozed_until, nullif(i.action, ''), i.acted_at,
     i.recalled_at IS NOT NULL
 """
-# An item's number is the greater of `sequence` and `change`: each half walks the index of one. What is
-# known to be too far behind walks neither.
+# An item is told of by the number it came with and, if it was changed since, by that of its change: each
+# half walks the index of one. By the later one alone, a client that is cut off in between would go on from
+# a number at which it lacks the item. What is known to be too far behind walks neither.
 _EVENTS = f"""
 SELECT place.ordinal, coalesce(s.head, 0), coalesce(s.unread, 0), coalesce(s.unseen, 0), item.*
 FROM unnest(%b::bigint[], %b::bigint[]) WITH ORDINALITY AS place(user_id, last, ordinal)
@@ -37,7 +38,7 @@ LEFT JOIN notifications_inboxstate s ON s.user_id = place.user_id
 LEFT JOIN LATERAL (
     (SELECT i.sequence AS number, {_COLUMNS}
      FROM notifications_inboxitem i
-     WHERE i.user_id = place.user_id AND i.sequence > place.last AND i.change = 0
+     WHERE i.user_id = place.user_id AND i.sequence > place.last AND i.recalled_at IS NULL
        AND s.head - place.last <= {MOST_BEHIND}
      ORDER BY i.sequence LIMIT {PAGE})
     UNION ALL
@@ -53,7 +54,10 @@ ORDER BY place.ordinal, item.number
 
 
 class Event(NamedTuple):
-    """An item as it stands, and the number of what last happened to it. From `sequence` on as in frames."""
+    """An item as it stands, and the number it came with or that of its last change.
+
+    From `sequence` on as in frames.
+    """
 
     number: int
     sequence: int
@@ -73,6 +77,11 @@ class Event(NamedTuple):
     action: str | None
     acted_at: datetime | None
     is_recalled: bool
+
+    @property
+    def is_coming(self) -> bool:
+        """Whether it tells that the item came; else that it was changed or recalled."""
+        return self.number == self.sequence
 
     def whole(self) -> dict[str, Any]:
         """The item."""

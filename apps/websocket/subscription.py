@@ -28,16 +28,11 @@ class Socket(Protocol):
 
 
 class Subscription:
-    """Everything up to `last` was sent or is not wanted; there is more while `head` is above it.
-
-    `known`: up to this number the client has every item. `last` is ahead of it amid a replay: what came
-    before `last` and was changed after it comes only with its change.
-    """
+    """Everything up to `last` was sent or is not wanted; there is more while `head` is above it."""
 
     def __init__(self, user_id: int, socket: Socket, done: Callable[[Subscription], None]) -> None:
         self.user_id = user_id
         self.last = 0
-        self.known = 0
         self.head = 0
         self.is_placed = False
         self.since: int | None = None  # asked for, and not placed yet
@@ -56,7 +51,7 @@ class Subscription:
         """Start, or start again, from `since`; without it, or if it is ahead of the inbox, from its end."""
         self._turn += 1
         since, self.since = self.since, None
-        self.last = self.known = counts.head if since is None else min(since, counts.head)
+        self.last = counts.head if since is None else min(since, counts.head)
         self.head = max(self.head, counts.head)  # a hint may have overtaken the read
         self._first += map(frames.encode, self.socket.placed(counts, since))
         self.is_placed = True
@@ -67,7 +62,7 @@ class Subscription:
         """Send these. Only while `wants`."""
         if page.counts.head - self.last > store.MOST_BEHIND:
             self._first.append(frames.resync(page.counts))
-            self._caught_up(page)
+            self.last = page.counts.head
             self._start(None)
         else:
             self._start(page)
@@ -104,12 +99,9 @@ class Subscription:
             if self._turn != turn:  # placed anew: the rest is of no use
                 return
             self.last = event.number  # before the wait, in which a new place may be set
-            await self.socket.send_text(frames.event(event, page.counts, known=self.known))
+            await self.socket.send_text(frames.event(event, page.counts))
         if self._turn == turn and page.is_last:
-            self._caught_up(page)
-
-    def _caught_up(self, page: Page) -> None:
-        self.last = self.known = page.counts.head
+            self.last = page.counts.head
 
     def _finish(self) -> None:
         self._task = None

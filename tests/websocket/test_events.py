@@ -136,30 +136,55 @@ async def test_since_brings_what_was_read_unread_and_recalled_meanwhile_as_it_st
     assert same not in {UUID(frame["item"]["id"]) for frame in frames}
 
 
-async def test_who_asks_for_all_gets_what_was_changed_whole():
+async def test_who_asks_for_all_gets_what_was_changed_whole_and_its_change():
     user = await new_user()
     first, second = await deliver(user, 2)
     await change(user, Kind.ARCHIVE, first)
     client = await opened(user, since=0)
-    _, *frames = await client.frames(3)
-    assert [short(frame) for frame in frames] == [("notification", 2, second), ("notification", 3, first)]
-    assert frames[1]["item"]["title"] == "Title" and frames[1]["item"]["archived_at"]
+    _, *frames = await client.frames(4)
+    assert [short(frame) for frame in frames] == [
+        ("notification", 1, first),
+        ("notification", 2, second),
+        ("changed", 3, first),
+    ]
+    assert frames[0]["item"]["title"] == "Title"
+    assert frames[0]["item"]["archived_at"] == frames[2]["item"]["archived_at"] is not None
+    await client.nothing_more()
     await client.leave()
 
 
-async def test_an_item_that_was_changed_behind_a_page_that_is_being_replayed_still_comes_whole():
-    """It came before the place the replay has reached, and the client has never seen it."""
+@pytest.mark.parametrize("received", range(4))
+async def test_a_client_that_is_cut_off_in_a_replay_goes_on_with_every_item_it_is_told_a_change_of(received):
+    user = await new_user()
+    first, second, _ = await deliver(user, 3)
+    await change(user, Kind.READ, first)
+    client = await opened(user, since=0)
+    _, *frames = await client.frames(1 + received)
+    await client.leave()
+    await change(user, Kind.READ, second)
+    client = await opened(user, since=received)
+    _, *more = await client.frames(1 + 5 - received)
+    known = set()
+    for frame in frames + more:
+        known |= {frame["item"]["id"]} if frame["type"] == "notification" else set()
+        assert frame["item"]["id"] in known
+    assert [frame["sequence"] for frame in frames + more] == [1, 2, 3, 4, 5]
+    await client.nothing_more()
+    await client.leave()
+
+
+async def test_an_item_that_is_changed_while_pages_are_replayed_comes_whole_once():
     user = await new_user()
     targets = await deliver(user, store.PAGE + 20)
     await change(user, Kind.READ, targets[0])
     client = await opened(user, since=0)
     assert (await client.frame())["type"] == "subscribed"
-    frames = await client.frames(store.PAGE + 20)
-    assert [frame["type"] for frame in frames] == ["notification"] * (store.PAGE + 20)
-    assert short(frames[-1]) == ("notification", store.PAGE + 21, targets[0])
-    await hearing()
-    await change(user, Kind.UNREAD, targets[0])  # now it is known
-    assert short(await client.frame()) == ("changed", store.PAGE + 22, targets[0])
+    *frames, last = await client.frames(store.PAGE + 21)
+    assert [short(frame) for frame in frames] == [
+        ("notification", number, target) for number, target in enumerate(targets, 1)
+    ]
+    assert short(last) == ("changed", store.PAGE + 21, targets[0])
+    await client.nothing_more()
     await client.leave()
 
 

@@ -1,4 +1,4 @@
-"""What the relay reads: everything after a number, once each, by the index."""
+"""What the relay reads: everything after a number, by the index."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_one_statement_for_many_people_and_their_counts():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_item_comes_once_under_its_last_number():
+def test_an_item_comes_under_its_own_number_and_under_that_of_its_last_change():
     (ada,) = rows.people()
     first, second, third = put(ada, 3)
     inbox_changes.change(ada.pk, Change(kind=Kind.READ, ids=[first]))
@@ -95,11 +95,13 @@ def test_an_item_comes_once_under_its_last_number():
         inbox.recall([second])
     (page,) = store.events_after([(ada.pk, 0)])
     assert [(event.number, event.sequence, event.id) for event in page.events] == [
+        (1, 1, first),
         (3, 3, third),
         (5, 1, first),
         (6, 2, second),
     ]
-    assert [event.is_recalled for event in page.events] == [False, False, True]
+    assert [event.is_coming for event in page.events] == [True, True, False, False]
+    assert [event.is_recalled for event in page.events] == [False, False, False, True]
     assert page.counts == inbox_numbers.counts_of(ada.pk) == (6, 2, 1)
 
 
@@ -110,6 +112,9 @@ def test_a_page_is_cut_between_what_came_and_what_changed_in_the_order_of_number
     inbox_changes.change(ada.pk, Change(kind=Kind.READ, ids=before[:60]))
     put(ada, 60)
     (page,) = store.events_after([(ada.pk, 0)])
+    assert [event.number for event in page.events] == list(range(1, 101))
+    assert not page.is_last
+    (page,) = store.events_after([(ada.pk, 60)])
     assert [event.number for event in page.events] == [*range(61, 81), *range(81, 141), *range(141, 161)]
     assert not page.is_last
     (page,) = store.events_after([(ada.pk, 160)])

@@ -1,4 +1,4 @@
-"""One socket's place: what is in flight, what is known, what a new place does to it."""
+"""One socket's place: what is in flight, what was sent, what a new place does to it."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ async def test_the_rest_of_a_page_is_dropped_for_a_new_place():
     await eventually(lambda: reader.sent)
     one.since = 2
     one.place(Counts(3, 0, 0))
-    assert (one.last, one.known, one.wants) == (2, 2, False)
+    assert (one.last, one.wants) == (2, False)
     reader.room.set()
     await eventually(lambda: done)
     assert reader.types == [("notification", 1), ("subscribed", 0)]
-    assert (one.last, one.known, one.head, one.wants) == (2, 2, 3, True)
+    assert (one.last, one.head, one.wants) == (2, 3, True)
 
 
 async def test_a_new_place_after_the_last_event_of_a_page_is_not_overwritten():
@@ -88,24 +88,19 @@ async def test_a_new_place_after_the_last_event_of_a_page_is_not_overwritten():
     one.place(Counts(3, 0, 0))
     reader.room.set()
     await eventually(lambda: done)
-    assert (one.last, one.known, one.wants) == (0, 0, True)
+    assert (one.last, one.wants) == (0, True)
 
 
-async def test_all_is_known_when_the_last_page_was_sent_and_not_before():
+async def test_a_last_page_goes_up_to_the_head_and_a_full_one_to_its_last_event():
     reader = Reader()
-    one, done = await placed(reader, since=0, head=store.PAGE + 2)
-    one.offer(page(*[(number, number) for number in range(3, store.PAGE + 3)], head=store.PAGE + 2))
+    one, done = await placed(reader, since=0, head=store.PAGE + 5)
+    one.offer(page(*[(number, number) for number in range(3, store.PAGE + 3)], head=store.PAGE + 5))
     await eventually(lambda: done)
-    assert (one.last, one.known) == (store.PAGE + 2, 0)  # a full page: something may have changed behind it
-    one.head = store.PAGE + 4
-    one.offer(page((store.PAGE + 3, 1), (store.PAGE + 4, 2), head=store.PAGE + 4))
+    assert (one.last, one.wants) == (store.PAGE + 2, True)
+    one.offer(page((store.PAGE + 3, store.PAGE + 3), (store.PAGE + 4, 2), head=store.PAGE + 5))
     await eventually(lambda: len(done) == 2)
-    assert [kind for kind, _ in reader.types[-2:]] == ["notification"] * 2
-    assert one.last == one.known == store.PAGE + 4
-    one.head += 1
-    one.offer(page((store.PAGE + 5, 1), head=store.PAGE + 5))
-    await eventually(lambda: len(done) == 3)
-    assert reader.types[-1] == ("changed", store.PAGE + 5)
+    assert [kind for kind, _ in reader.types[-2:]] == ["notification", "changed"]
+    assert (one.last, one.wants) == (store.PAGE + 5, False)
 
 
 async def test_a_heartbeat_is_for_who_has_everything_and_waits_for_nothing():
@@ -138,7 +133,7 @@ async def test_who_is_too_far_behind_is_sent_one_frame_instead_of_a_page():
     one.offer(page(head=head))
     await eventually(lambda: done)
     assert reader.sent == [{"type": "resync", "counts": {"head": head, "unread": 0, "unseen": 0}}]
-    assert one.last == one.known == head and not one.wants
+    assert one.last == head and not one.wants
 
 
 async def test_a_connection_that_is_gone_ends_it():
