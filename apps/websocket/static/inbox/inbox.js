@@ -1,22 +1,18 @@
-/** A person's inbox, without a face. How to use it: docs/inbox-client.md; what it speaks: docs/inbox-protocol.md. */
+/** A person's inbox, without a face. Use: docs/inbox-client.md. Protocol: docs/inbox-protocol.md. MIT. */
 
-const BUNDLE = 250; // ms in which reads and seens are gathered into one message
-const MOST_IDS = 400; // in one message: more do not fit into 16 KiB
-const MOST_WAITING = 1000; // changes that are kept
-const HELLO = 15_000; // ms for a connection to be there
-const SILENCE = 45_000; // ms without a frame until we ask, as long as we do not know the heartbeat
-const PONG = 10_000; // ms to answer
-const ACK = 30_000; // ms to commit a change
-const LATER = 5_000; // ms until a change is sent again that could not be committed
-const STEADY = 5_000; // ms that a connection lasts if it counts as a success
-const LOST = 1006; // close codes: the browser's
-const BAD_MESSAGES = 4400; // the server's
+const MOST_IDS = 400; // more do not fit into a message of 16 KiB
+const MOST_WAITING = 1000;
+const BUNDLE = 250; // these five are in ms
+const ANSWER = 10_000;
+const COMMIT = 30_000;
+const LATER = 5_000;
+const STEADY = 5_000; // a connection that lasts as long is a success
+const LOST = 1006; // close codes: the browsers', our own, the server's
+const AGAIN = 4000;
+const NO_TOKEN = 4001;
 const UNAUTHORIZED = 4401;
-const FORBIDDEN = 4403;
-const NO_TOKEN = 4000; // our own
-const AGAIN = 4001;
+const FINAL = { 4400: "bad_messages", 4403: "forbidden" };
 
-/** What a call, a change or the connection failed with: `code` for programs, the message for people. */
 export class InboxError extends Error {
   constructor(code, detail, status = null, errors = []) {
     super(detail || code);
@@ -26,421 +22,265 @@ export class InboxError extends Error {
 
 const isTemporary = ({ code, status }) =>
   ["network", "token", "unavailable"].includes(code) || [401, 408, 429].includes(status) || status >= 500;
+
 const jittered = (seconds) => seconds * (0.5 + Math.random() / 2);
 
-/** Whose token it is, or null if it does not say. */
-function subjectOf(token) {
+/** Whose token (a JWT) it is, or null. */
+function personOf(token) {
   try {
-    return JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).sub ?? null;
+    return JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).sub;
   } catch {
     return null;
   }
 }
 
-function defaultStorage() {
+function allowedStorage() {
   try {
-    return globalThis.localStorage ?? null;
+    return globalThis.localStorage;
   } catch {
-    return null; // the browser forbids it
+    return null;
   }
 }
 
-function messagesOf(which) {
-  if (which?.upTo !== undefined) return [{ up_to: which.upTo }];
-  const ids = [...new Set([].concat(which))];
-  const messages = [];
-  for (let at = 0; at < ids.length; at += MOST_IDS) messages.push({ ids: ids.slice(at, at + MOST_IDS) });
-  return messages;
+function changesOf(type, which, more) {
+  if (which?.upTo !== undefined) return [{ type, up_to: which.upTo, ...more }];
+  const ids = [].concat(which);
+  const changes = [];
+  while (ids.length) changes.push({ type, ids: ids.splice(0, MOST_IDS), ...more });
+  return changes;
 }
 
-/** Both in one message, or null. */
+/** Both changes as one, or undefined. */
 function merged(a, b) {
-  if (a.type !== b.type || a.until !== b.until) return null;
-  if (a.up_to && b.up_to) return { ...a, up_to: Math.max(a.up_to, b.up_to) };
-  const ids = a.ids && b.ids && [...new Set([...a.ids, ...b.ids])];
-  return ids && ids.length <= MOST_IDS ? { ...a, ids } : null;
+  if (!a.ids || !b.ids || a.type !== b.type || a.until !== b.until) return;
+  const ids = [...new Set([...a.ids, ...b.ids])];
+  if (ids.length <= MOST_IDS) return { ...a, ids };
 }
 
-/** Changes that are not acknowledged: a key each in the storage, so that tabs do not overwrite each other's. */
+/** Changes not yet answered. In the storage each has its own key: tabs do not overwrite each other's. */
 class Outbox {
   #storage;
-  #prefix = null;
-  #own = new Map(); // this page's, by key: { change, stored, resolve, reject }
+  #prefix;
+  #own = new Map(); // this page's: { change (unless the storage has it), resolve, reject }
   #tab = Math.random().toString(36).slice(2);
   #last = 0;
 
-  constructor(storage) {
+  /** Until now they were in memory. */
+  keepIn(storage, prefix) {
     this.#storage = storage;
-  }
-
-  /** Whose they are. Until that is known they stay in memory. */
-  belongTo(prefix) {
     this.#prefix = prefix;
     for (const [key, entry] of this.#own) this.#store(key, entry);
   }
 
   add(change) {
-    if (this.size >= MOST_WAITING) return Promise.reject(new InboxError("queue_full", "Too many changes wait."));
     return new Promise((resolve, reject) => {
+      if (this.keys().length >= MOST_WAITING) throw new InboxError("queue_full", "Too many changes wait.");
       this.#last = Math.max(Date.now(), this.#last + 1);
       const key = `${this.#last}-${this.#tab}`;
-      const entry = { change, stored: false, resolve, reject };
+      const entry = { change, resolve, reject };
       this.#own.set(key, entry);
       this.#store(key, entry);
     });
   }
 
-  get size() {
-    return this.#keys().length;
-  }
-
-  /** The oldest ones that fit into one message, or null. */
-  next(alone) {
-    let message = null;
-    const keys = [];
-    for (const key of this.#keys()) {
-      const change = this.#read(key);
-      const both = change && (message ? merged(message, change) : change);
-      if (change && !both) break;
-      if (both) message = both;
-      keys.push(key);
-      if (message && alone) break;
-    }
-    return message && { keys, message };
-  }
-
-  /** They are done with: `how` is "resolve" or "reject". */
-  settle(keys, how, outcome) {
-    for (const key of keys) {
-      if (this.#prefix !== null) this.#storage.removeItem(this.#prefix + key);
-      this.#own.get(key)?.[how](outcome);
-      this.#own.delete(key);
-    }
-  }
-
-  /** Those of ours that another tab has sent. */
-  get gone() {
-    const kept = new Set(this.#keys());
-    return [...this.#own.keys()].filter((key) => !kept.has(key));
-  }
-
-  /** One tab at a time sends. */
-  async alone(work) {
-    const locks = this.#prefix !== null && globalThis.navigator?.locks; // only in secure contexts
-    return locks ? locks.request(this.#prefix, work) : work();
-  }
-
   #store(key, entry) {
-    if (this.#prefix === null || entry.stored) return;
+    if (!this.#storage || !entry.change) return;
     try {
       this.#storage.setItem(this.#prefix + key, JSON.stringify(entry.change));
-      entry.stored = true;
+      entry.change = null;
     } catch {
-      // It is full: the change stays in memory.
+      // It is full.
     }
   }
 
-  #read(key) {
-    const entry = this.#own.get(key);
-    if (entry) return entry.change;
-    try {
-      return JSON.parse(this.#storage.getItem(this.#prefix + key));
-    } catch {
-      return null;
-    }
-  }
-
-  #keys() {
-    const keys = [...this.#own].filter(([, { stored }]) => !stored).map(([key]) => key);
-    for (let at = 0; this.#prefix !== null && at < this.#storage.length; at += 1) {
+  /** Of every tab, in order. */
+  keys() {
+    const keys = [...this.#own.keys()].filter((key) => this.#own.get(key).change);
+    for (let at = 0; at < this.#storage?.length; at += 1) {
       const key = this.#storage.key(at);
       if (key.startsWith(this.#prefix)) keys.push(key.slice(this.#prefix.length));
     }
     return keys.sort();
   }
-}
 
-/** A connection: `ended` becomes its close code. */
-function openSocket(WebSocket, url, hello, take) {
-  const link = { drop() {} };
-  link.ended = new Promise((resolve) => {
-    const socket = new WebSocket(url);
-    link.send = (message) => socket.send(JSON.stringify(message));
-    link.drop = (code = LOST) => {
-      resolve(code);
-      socket.close();
+  /** The oldest that fit into one message, or just one: { keys, change }, or undefined. */
+  next(alone) {
+    let next;
+    for (const key of this.keys()) {
+      const own = this.#own.get(key)?.change;
+      const change = own ?? JSON.parse(this.#storage.getItem(this.#prefix + key));
+      const both = next ? change && merged(next.change, change) : change;
+      if (both) next = { keys: [...(next?.keys ?? []), key], change: both };
+      if (next && (alone || !both)) break;
+    }
+    return next;
+  }
+
+  /** how: "resolve" or "reject" */
+  settle(keys, how, outcome) {
+    for (const key of keys) {
+      this.#storage?.removeItem(this.#prefix + key);
+      this.#own.get(key)?.[how](outcome);
+      this.#own.delete(key);
+    }
+  }
+
+  /** Do it while no other tab does. First, those of ours are settled that another tab has sent. */
+  async inTurn(work) {
+    const locks = this.#storage && globalThis.navigator?.locks; // there are none in insecure contexts
+    const turn = () => {
+      const kept = new Set(this.keys());
+      this.settle([...this.#own.keys()].filter((key) => !kept.has(key)), "resolve", { changed: 0 });
+      return work();
     };
-    socket.onopen = () => link.send(hello);
-    socket.onmessage = ({ data }) => take(JSON.parse(data));
-    socket.onclose = ({ code }) => resolve(code);
-  }).catch(() => LOST);
-  return link;
-}
-
-/** The same by server-sent events, which cannot `send`. EventSource has no Authorization header. */
-function openStream(fetch, url, headers, take) {
-  const abort = new AbortController();
-  const link = {};
-  link.ended = new Promise((resolve) => {
-    link.drop = (code = LOST) => {
-      resolve(code);
-      abort.abort();
-    };
-    readStream(fetch, url, { headers, signal: abort.signal, cache: "no-store", credentials: "omit" }, take).then(
-      resolve,
-      () => resolve(LOST),
-    );
-  });
-  return link;
-}
-
-async function readStream(fetch, url, options, take) {
-  const response = await fetch(url, options);
-  if (!response.ok) return [400, 401, 403].includes(response.status) ? 4000 + response.status : LOST;
-  const reader = response.body.getReader();
-  const decoder = new TextDecoder();
-  let text = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return LOST;
-    const events = (text + decoder.decode(value, { stream: true })).split(/\r\n\r\n|\n\n|\r\r/);
-    text = events.pop();
-    for (const data of events.map(dataOf)) if (data) take(JSON.parse(data));
+    return locks ? locks.request(this.#prefix, turn) : turn();
   }
 }
 
-const dataOf = (event) =>
-  event
-    .split(/\r\n|\n|\r/)
-    .filter((line) => line.startsWith("data:"))
-    .map((line) => line.slice(5))
-    .join("\n");
-
 export class Inbox extends EventTarget {
-  #base;
-  #socketUrl;
-  #streamUrl;
-  #source;
-  #fetch;
-  #WebSocket;
-  #outbox;
-  #persistent;
-
+  #options;
   #status = "closed";
   #counts = null;
   #life = null; // an AbortController, from connect() to close()
   #link = null; // the present connection
   #wake = () => {};
-
-  #token = null;
-  #asking = null;
-  #user;
-
-  #last = null; // the number up to which we have everything
-  #first = null; // the one that we went on from
+  #token = null; // a promise
+  #person;
+  #last = null; // we have everything up to this number
+  #first = null; // and went on from this one
   #within = 0; // seconds
-  #silence = SILENCE;
+  #silence = 45_000;
 
-  #refs = 0;
+  #outbox = new Outbox();
   #timer = null;
   #sending = false;
-  #again = false;
-  #waiting = 0; // what "queued" has said
-  #budget = { left: 40, at: 0 }; // messages
+  #more = false;
+  #waiting = 0; // as told last
+  #refs = 0;
+  #pace = 0;
 
-  constructor({
-    url = globalThis.location?.origin,
-    socketUrl,
-    streamUrl,
-    token,
-    storage = defaultStorage(),
-    fetch = (...call) => globalThis.fetch(...call),
-    WebSocket = globalThis.WebSocket ?? null,
-  }) {
+  constructor(options) {
     super();
-    this.#base = new URL(url, globalThis.location?.href).href.replace(/\/$/, "");
-    this.#socketUrl = socketUrl ?? `${this.#base.replace(/^http/, "ws")}/ws/notifications/`;
-    this.#streamUrl = streamUrl ?? new URL("/api/inbox/stream/", this.#socketUrl.replace(/^ws/, "http")).href;
-    this.#source = token;
-    this.#fetch = fetch;
-    this.#WebSocket = WebSocket;
-    this.#persistent = storage !== null;
-    this.#outbox = new Outbox(storage);
+    const { location } = globalThis;
+    const url = new URL(options.url ?? location.origin, location?.href).href.replace(/\/$/, "");
+    const {
+      socketUrl = `${url.replace(/^http/, "ws")}/ws/notifications/`,
+      streamUrl = new URL("/api/inbox/stream/", socketUrl.replace(/^ws/, "http")).href,
+      storage = allowedStorage(),
+      fetch = (...call) => globalThis.fetch(...call),
+      WebSocket = globalThis.WebSocket,
+    } = options;
+    this.#options = { url, socketUrl, streamUrl, token: options.token, storage, fetch, WebSocket };
   }
 
-  get status() {
-    return this.#status;
-  }
-
-  get counts() {
-    return this.#counts;
-  }
+  get status() { return this.#status; }
+  get counts() { return this.#counts; }
 
   connect() {
     if (this.#life) return;
     this.#life = new AbortController();
     const { signal } = this.#life;
+    const { document = null } = globalThis;
     globalThis.addEventListener?.("online", () => this.#hurry(), { signal });
-    globalThis.addEventListener?.("offline", () => this.#link?.drop(), { signal });
-    const visible = () => document.visibilityState === "visible" && this.#hurry();
-    globalThis.document?.addEventListener("visibilitychange", visible, { signal });
+    globalThis.addEventListener?.("offline", () => this.#link?.end(), { signal });
+    document?.addEventListener("visibilitychange", () => document.hidden || this.#hurry(), { signal });
     this.#become("connecting");
     this.#run(signal);
   }
 
-  close(code) {
-    this.#life?.abort();
-    this.#life = null;
-    this.#link?.drop();
-    this.#wake();
-    this.#become("closed", code);
-  }
+  close() { this.#stop(); }
 
-  // Calls
+  // What is asked
 
   async list({ pageSize, ...filters } = {}) {
     const asked = Object.entries({ ...filters, page_size: pageSize }).filter(([, value]) => value != null);
-    const answer = await this.#http("GET", `/api/inbox/?${new URLSearchParams(asked)}`);
-    this.#goOnFrom(answer.counts.head);
-    this.#count(answer.counts);
-    return { items: answer.items, pageInfo: answer.page_info, counts: answer.counts };
+    const path = `inbox/?${new URLSearchParams(asked)}`;
+    const { items, page_info: pageInfo, counts } = await this.#http("GET", path);
+    if (this.#first === null || counts.head < this.#first) this.#goOnFrom(counts.head);
+    this.#count(counts);
+    return { items, pageInfo, counts };
   }
 
-  item(id) {
-    return this.#http("GET", `/api/inbox/${encodeURIComponent(id)}/`);
-  }
+  item(id) { return this.#http("GET", `inbox/${id}/`); }
+  preferences() { return this.#http("GET", "preferences/"); }
+  setPreferences(body) { return this.#http("PATCH", "preferences/", body); }
 
-  preferences() {
-    return this.#http("GET", "/api/preferences/");
-  }
+  // What is changed
 
-  setPreferences(body) {
-    return this.#http("PATCH", "/api/preferences/", body);
-  }
+  read(which) { return this.#change(changesOf("read", which), BUNDLE); }
+  unread(which) { return this.#change(changesOf("unread", which)); }
+  seen(which) { return this.#change(changesOf("seen", which), BUNDLE); }
+  archive(which) { return this.#change(changesOf("archive", which)); }
+  unarchive(which) { return this.#change(changesOf("unarchive", which)); }
+  snooze(which, until) { return this.#change(changesOf("snooze", which, { until: until.toISOString() })); }
+  unsnooze(which) { return this.#change(changesOf("unsnooze", which)); }
+  act(id, action) { return this.#change([{ type: "act", id, action }]); }
 
-  // Changes
-
-  read(which) {
-    return this.#change("read", messagesOf(which), BUNDLE);
-  }
-
-  unread(which) {
-    return this.#change("unread", messagesOf(which));
-  }
-
-  seen(which) {
-    return this.#change("seen", messagesOf(which), BUNDLE);
-  }
-
-  archive(which) {
-    return this.#change("archive", messagesOf(which));
-  }
-
-  unarchive(which) {
-    return this.#change("unarchive", messagesOf(which));
-  }
-
-  snooze(which, until) {
-    const at = until.toISOString();
-    return this.#change("snooze", messagesOf(which).map((message) => ({ ...message, until: at })));
-  }
-
-  unsnooze(which) {
-    return this.#change("unsnooze", messagesOf(which));
-  }
-
-  act(id, action) {
-    return this.#change("act", [{ id, action }]);
-  }
-
-  #change(type, messages, within = 0) {
-    const added = messages.map((message) => this.#outbox.add({ type, ...message }));
-    const all = Promise.all(added).then((done) => ({
+  #change(changes, within = 0) {
+    const all = Promise.all(changes.map((change) => this.#outbox.add(change))).then((done) => ({
       changed: done.reduce((sum, { changed }) => sum + changed, 0),
       counts: this.#counts,
     }));
-    all.catch((error) => error.code === "queue_full" && this.#raise(error)); // the event tells it, if nobody waits
+    all.catch((error) => error.code === "queue_full" && this.#raise(error)); // others were told as they came
     this.#announce();
-    this.#soon(within);
+    this.#sendIn(within);
     return all;
   }
 
-  #soon(ms) {
+  #sendIn(ms) {
     if (ms && this.#timer) return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.#timer = null;
-      this.#flush();
+      this.#send();
     }, ms);
   }
 
-  async #flush() {
-    this.#again = true;
+  async #send() {
+    this.#more = true;
     if (this.#sending) return;
     this.#sending = true;
-    while (this.#again) {
-      this.#again = false;
-      await this.#outbox.alone(() => this.#drain()).catch((error) => this.#raise(error));
+    while (this.#more) {
+      this.#more = false;
+      await this.#outbox.inTurn(() => this.#sendAll()).catch((error) => this.#raise(error));
     }
     this.#sending = false;
-  }
-
-  async #drain() {
-    this.#outbox.settle(this.#outbox.gone, "resolve", { changed: 0 });
-    let alone = 0; // so many have to go one by one, since one of them is refused
-    for (;;) {
-      const bundle = this.#status === "live" && this.#outbox.next(alone > 0);
-      if (!bundle) break;
-      try {
-        const done = await this.#commit(bundle.message);
-        this.#count(done.counts);
-        this.#outbox.settle(bundle.keys, "resolve", done);
-        alone -= 1;
-      } catch (error) {
-        if (isTemporary(error)) {
-          this.#soon(LATER);
-          break;
-        }
-        if (bundle.keys.length > 1) {
-          alone = bundle.keys.length;
-          continue;
-        }
-        alone -= 1;
-        this.#outbox.settle(bundle.keys, "reject", error);
-        this.#raise(error);
-      }
-      this.#announce();
-    }
     this.#announce();
   }
 
-  async #commit({ type, ...rest }) {
-    await this.#pace();
-    const link = this.#link;
-    if (link?.ready && link.send) return this.#ask(link, { type, ...rest });
-    const path = type === "act" ? `${rest.id}/actions/${encodeURIComponent(rest.action)}` : type;
-    return this.#http("POST", `/api/inbox/${path}/`, rest);
-  }
-
-  /** The server allows 60 messages at once and 5 a second; some are for pings and the like. */
-  async #pace() {
-    const budget = this.#budget;
-    budget.left = Math.min(40, budget.left + ((Date.now() - budget.at) / 1000) * 4) - 1;
-    budget.at = Date.now();
-    if (budget.left < 0) await new Promise((resolve) => setTimeout(resolve, -250 * budget.left));
-  }
-
-  async #ask(link, message) {
-    const ref = String((this.#refs += 1));
-    const slow = setTimeout(() => link.drop(), ACK);
-    try {
-      return await new Promise((resolve, reject) => {
-        link.unanswered.set(ref, { resolve, reject });
-        link.send({ ...message, ref });
-      });
-    } finally {
-      clearTimeout(slow);
+  async #sendAll() {
+    let alone = 0; // so many one by one, since one of them is refused
+    for (let next; this.#status === "live" && (next = this.#outbox.next(alone > 0)); this.#announce()) {
+      alone -= 1;
+      try {
+        const done = await this.#commit(next.change);
+        this.#count(done.counts);
+        this.#outbox.settle(next.keys, "resolve", done);
+      } catch (error) {
+        if (isTemporary(error)) return this.#sendIn(LATER);
+        if (next.keys.length > 1) alone = next.keys.length;
+        else {
+          this.#outbox.settle(next.keys, "reject", error);
+          this.#raise(error);
+        }
+      }
     }
+  }
+
+  async #commit({ type, ...rest }) {
+    // The server allows 60 messages at once and 5 a second. Some are for pings and the like.
+    this.#pace = Math.max(this.#pace, Date.now() - 10_000) + 250;
+    await new Promise((resolve) => setTimeout(resolve, this.#pace - Date.now()));
+    const link = this.#link;
+    if (!link?.ready || !link.send) {
+      const what = type === "act" ? `${rest.id}/actions/${encodeURIComponent(rest.action)}` : type;
+      return this.#http("POST", `inbox/${what}/`, rest);
+    }
+    return new Promise((resolve, reject) => {
+      const ref = String((this.#refs += 1));
+      link.unanswered.set(ref, { resolve, reject, late: setTimeout(() => link.end(), COMMIT) });
+      link.send({ type, ...rest, ref });
+    });
   }
 
   // The connection
@@ -448,46 +288,52 @@ export class Inbox extends EventTarget {
   async #run(signal) {
     let tries = 0;
     let denied = 0;
-    let refused = this.#WebSocket ? 0 : 2; // how often the socket could not be opened, in a row
+    let refused = 0; // so often in a row the socket could not be opened
     while (!signal.aborted) {
-      const streaming = refused > 1;
+      const streaming = !this.#options.WebSocket || refused > 1;
       const began = Date.now();
       const { code, ready } = await this.#session(streaming, signal);
       if (signal.aborted) return;
+      if (FINAL[code]) return this.#stop(code);
       const steady = ready && Date.now() - began > STEADY;
       if (steady) tries = denied = 0;
-      if (this.#WebSocket) refused = streaming ? 1 : ready || code >= 4000 ? 0 : refused + 1;
-      if (code === BAD_MESSAGES || code === FORBIDDEN) return this.#stop(code);
       if (code === UNAUTHORIZED) denied += 1;
-      if (code === AGAIN || (code === UNAUTHORIZED && denied === 1) || (!streaming && refused === 2)) continue;
+      refused = streaming ? 1 : ready || code >= 4000 ? 0 : refused + 1;
+      if (code === AGAIN || (code === UNAUTHORIZED && denied === 1) || refused > 1) continue;
       this.#become(denied > 1 ? "unauthorized" : "offline", code);
-      const first = ready ? Math.random() * this.#within : 0;
-      const slower = () => (steady ? 0 : jittered(Math.min(30, 2 ** tries++)));
-      await this.#pause(denied > 1 ? jittered(Math.min(300, 15 * 2 ** denied)) : first + slower());
+      let wait = ready ? Math.random() * this.#within : 0;
+      if (denied > 1) wait += jittered(Math.min(300, 15 * 2 ** denied));
+      else if (!steady) wait += jittered(Math.min(30, 2 ** tries++));
+      await new Promise((resolve) => {
+        this.#wake = resolve;
+        setTimeout(resolve, wait * 1000);
+      });
     }
   }
 
   #stop(code) {
-    const forbidden = code === FORBIDDEN;
-    this.close(code);
-    const detail = forbidden ? "This page's origin is not allowed, or its URL has a token." : "Bad messages.";
-    this.#raise(new InboxError(forbidden ? "forbidden" : "bad_messages", detail, code));
-  }
-
-  #pause(seconds) {
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-      setTimeout(resolve, seconds * 1000);
-    });
+    this.#life?.abort();
+    this.#life = null;
+    this.#link?.end();
+    this.#wake();
+    this.#become("closed", code);
+    if (code) this.#raise(new InboxError(FINAL[code], "The server does not want this client to go on.", code));
   }
 
   #hurry() {
     this.#wake();
-    if (this.#link?.ready) this.#probe(this.#link);
+    if (this.#link?.ready && this.#link.send) this.#probe(this.#link);
   }
 
-  /** One connection, from its opening to its end. */
+  /** One connection, to its end. */
   async #session(streaming, signal) {
+    const link = { ready: false, asked: null, unanswered: new Map() };
+    const ended = new Promise((resolve) => {
+      link.end = (code = LOST) => {
+        resolve(code);
+        link.cut?.();
+      };
+    });
     let token;
     try {
       token = await this.#newToken();
@@ -495,90 +341,101 @@ export class Inbox extends EventTarget {
       if (!signal.aborted) this.#raise(error);
       return { code: NO_TOKEN };
     }
-    if (signal.aborted) return { code: AGAIN };
-    const take = (frame) => link === this.#link && this.#take(link, frame);
-    const link = streaming ? this.#openStream(token, take) : this.#openSocket(token, take);
-    Object.assign(link, { ready: false, asked: null, unanswered: new Map() });
+    if (signal.aborted) return {};
     this.#link = link;
-    link.silence = setTimeout(() => link.drop(), HELLO);
-    const code = await link.ended;
+    link.silence = setTimeout(link.end, ANSWER);
+    (streaming ? this.#openStream(link, token) : this.#openSocket(link, token)).catch(() => link.end());
+    const code = await ended;
     if (this.#link === link) this.#link = null;
     clearTimeout(link.silence);
     clearTimeout(link.renewal);
-    const lost = new InboxError("unavailable", "The connection was lost.");
-    for (const { reject } of link.unanswered.values()) reject(lost);
+    for (const ref of link.unanswered.keys()) this.#answer(link, ref, "reject", new InboxError("unavailable"));
     return { code, ready: link.ready };
   }
 
-  #openSocket(token, take) {
-    return openSocket(this.#WebSocket, this.#socketUrl, { type: "authenticate", token, since: this.#last }, take);
+  async #openSocket(link, token) {
+    const socket = new this.#options.WebSocket(this.#options.socketUrl);
+    link.cut = () => socket.close();
+    link.send = (message) => socket.send(JSON.stringify(message));
+    socket.onopen = () => link.send({ type: "authenticate", token, since: (link.since = this.#last) });
+    socket.onmessage = ({ data }) => this.#take(link, JSON.parse(data));
+    socket.onclose = ({ code }) => link.end(code);
   }
 
-  #openStream(token, take) {
-    const headers = { Accept: "text/event-stream", Authorization: `Bearer ${token}` };
-    if (this.#last !== null) headers["Last-Event-ID"] = String(this.#last);
-    return openStream(this.#fetch, this.#streamUrl, headers, take);
+  /** Not by EventSource, which sends no Authorization. The server writes an event's data in one line. */
+  async #openStream(link, token) {
+    const abort = new AbortController();
+    link.cut = () => abort.abort();
+    const headers = { Authorization: `Bearer ${token}` };
+    link.since = this.#last;
+    if (link.since !== null) headers["Last-Event-ID"] = String(link.since);
+    const { fetch, streamUrl } = this.#options;
+    const { ok, status, body } = await fetch(streamUrl, { headers, signal: abort.signal, credentials: "omit" });
+    if (!ok) return link.end([400, 401, 403].includes(status) ? 4000 + status : LOST);
+    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let text = "", chunk; !(chunk = await reader.read()).done; ) {
+      const events = (text + chunk.value).split("\n\n");
+      text = events.pop();
+      for (const event of events) {
+        const data = /^data: (.*)/m.exec(event);
+        if (data) this.#take(link, JSON.parse(data[1]));
+      }
+    }
+    link.end();
   }
 
   #take(link, frame) {
-    this.#hear(link);
+    if (link !== this.#link) return;
+    const { type, ref, counts, head, sequence } = frame;
+    clearTimeout(link.silence);
+    link.silence = setTimeout(() => this.#probe(link), this.#silence);
     this.#within = frame.reconnect_within ?? this.#within;
-    if (frame.counts) this.#count(frame.counts);
-    switch (frame.type) {
-      case "hello":
-        return this.#greet(link, frame);
-      case "subscribed":
-        if (frame.since === link.asked) link.asked = null;
-        return;
-      case "notification":
-      case "changed":
-      case "recalled":
-        return this.#move(link, frame);
-      case "heartbeat":
-        return this.#beat(link, frame.head);
-      case "resync":
-        return this.#restart(link, frame.counts);
-      case "authenticated":
-        return this.#renewBefore(link, frame.expires_at);
-      case "ack":
-        return link.unanswered.get(frame.ref)?.resolve(frame);
-      case "error":
-        return this.#fault(link, frame);
-      case "close":
-        return link.drop(frame.code);
-    }
+    if (counts) this.#count(counts);
+    if (type === "hello") this.#greet(link, frame);
+    else if (type === "authenticated") this.#renewBefore(link, frame.expires_at);
+    else if (type === "subscribed" && frame.since === link.asked) link.asked = null;
+    else if (type === "heartbeat") this.#beat(link, head);
+    else if (type === "ack") this.#answer(link, ref, "resolve", frame);
+    else if (type === "resync" || frame.code === "since_ahead") this.#restart(link, counts);
+    else if (type === "error") this.#answer(link, ref, "reject", new InboxError(frame.code, frame.detail));
+    else if (type === "close") link.end(frame.code);
+    else if (frame.item && link.asked === null && sequence > this.#last) this.#move(link, frame);
   }
 
   #greet(link, { head, expires_at: expiresAt }) {
     link.ready = true;
     link.head = head;
-    this.#last ??= this.#first = head;
+    this.#last ??= link.since = this.#first = head;
+    if (this.#last !== link.since) this.#goOnFrom(this.#last); // a list came meanwhile
     this.#renewBefore(link, expiresAt);
     this.#become("live");
-    this.#flush();
+    this.#send();
   }
 
   #move(link, { type, sequence, item }) {
-    if (link.asked !== null || sequence <= this.#last) return; // it comes again, or has come
     this.#last = sequence;
     if (type === "notification") this.#emit(type, { item, live: sequence > link.head });
-    else this.#emit(type, type === "changed" ? { item } : { id: item.id });
+    else this.#emit(type, type === "recalled" ? { id: item.id } : { item });
   }
 
-  /** All up to `head` was sent: who has less has lost a frame. */
+  /** All up to `head` was sent. */
   #beat(link, head) {
     const now = Date.now();
     if (link.beat) this.#silence = Math.max(5_000, 2 * (now - link.beat));
     link.beat = now;
     if (link.asked !== null || head <= this.#last) return;
-    if (link.missed === this.#last) this.#last = head; // asked already: there is nothing between
-    else this.#subscribe(link, (link.missed = this.#last));
+    if (link.missed === this.#last) this.#last = head; // that was asked for already: there is nothing
+    else this.#goOnFrom((link.missed = this.#last));
   }
 
-  #subscribe(link, since) {
-    link.asked = since;
-    if (link.send) link.send({ type: "subscribe", since });
-    else link.drop(AGAIN);
+  #goOnFrom(head) {
+    const link = this.#link;
+    this.#last = head;
+    this.#first = Math.min(head, this.#first ?? head);
+    if (!link?.ready) return;
+    link.asked = head; // what comes before the answer comes again
+    if (link.send) link.send({ type: "subscribe", since: head });
+    else link.end(AGAIN);
   }
 
   #restart(link, counts) {
@@ -589,45 +446,33 @@ export class Inbox extends EventTarget {
     this.#emit("resync", counts);
   }
 
-  /** A list is older than what we went on from: what lies between has to come. */
-  #goOnFrom(head) {
-    if (this.#first !== null && head >= this.#first) return;
-    this.#last = this.#first = head;
-    if (this.#link?.ready) this.#subscribe(this.#link, head);
-  }
-
-  #fault(link, { code, detail, ref, counts }) {
-    if (code === "since_ahead") return this.#restart(link, counts);
-    const error = new InboxError(code, detail);
+  #answer(link, ref, how, outcome) {
     const waiting = link.unanswered.get(ref);
-    if (waiting) waiting.reject(error);
-    else this.#raise(error);
+    link.unanswered.delete(ref);
+    clearTimeout(waiting?.late);
+    if (waiting) waiting[how](outcome);
+    else if (how === "reject") this.#raise(outcome);
   }
 
-  #hear(link) {
-    clearTimeout(link.silence);
-    link.silence = setTimeout(() => this.#probe(link), this.#silence);
-  }
-
-  /** Who does not answer now is gone. */
+  /** If it does not answer, it is gone. */
   #probe(link) {
     clearTimeout(link.silence);
     link.send?.({ type: "ping" });
-    link.silence = setTimeout(() => link.drop(), PONG);
+    link.silence = setTimeout(link.end, ANSWER);
   }
 
   // The token
 
   #renewBefore(link, expiresAt) {
     clearTimeout(link.renewal);
-    const life = new Date(expiresAt) - Date.now();
-    if (typeof this.#source !== "function" || !(life > 0)) return; // if our clock is wrong, 4401 tells
+    const life = new Date(expiresAt) - Date.now(); // if our clock is wrong, 4401 tells
+    if (typeof this.#options.token !== "function" || life <= 0) return;
     const wait = life > 60_000 ? life - 30_000 : Math.max(1_000, life / 2);
     link.renewal = setTimeout(() => this.#renew(link), Math.min(wait, 2 ** 31 - 1));
   }
 
   async #renew(link) {
-    if (!link.send) return link.drop(AGAIN);
+    if (!link.send) return link.end(AGAIN);
     try {
       link.send({ type: "authenticate", token: await this.#newToken() });
     } catch (error) {
@@ -636,42 +481,44 @@ export class Inbox extends EventTarget {
   }
 
   #newToken() {
-    this.#asking ??= this.#askToken().finally(() => (this.#asking = null));
-    return this.#asking;
+    const asked = this.#askToken();
+    asked.catch(() => (this.#token = null));
+    return (this.#token = asked);
   }
 
   async #askToken() {
-    const source = this.#source;
-    const token = await new Promise((resolve) => resolve(typeof source === "function" ? source() : source)).catch(
-      (error) => Promise.reject(new InboxError("token", String(error))),
-    );
-    const user = subjectOf(token);
-    if (this.#user !== undefined && this.#user !== user)
-      throw new InboxError("other_person", "The token is another person's, who needs an Inbox of their own.");
-    if (this.#user === undefined && this.#persistent && user !== null)
-      this.#outbox.belongTo(`carillon ${this.#base} ${user} `);
-    this.#user = user;
+    let { token, storage, url } = this.#options;
+    try {
+      if (typeof token === "function") token = await token();
+    } catch (error) {
+      throw new InboxError("token", String(error));
+    }
+    const person = personOf(token);
+    this.#person ??= person;
+    if (this.#person !== person) throw new InboxError("other_person", "Another person needs another Inbox.");
+    if (person && storage) this.#outbox.keepIn(storage, `carillon ${url} ${person} `);
     this.#announce();
-    return (this.#token = token);
+    return token;
   }
 
   // HTTP
 
   async #http(method, path, body) {
-    let response = await this.#call(method, path, body, this.#token ?? (await this.#newToken()));
-    if (response.status === 401) response = await this.#call(method, path, body, await this.#newToken());
-    const answer = await response.json().catch(() => ({}));
-    if (response.ok) return answer;
-    const code = answer.code ?? `http_${response.status}`;
-    throw new InboxError(code, answer.detail ?? response.statusText, response.status, answer.errors);
+    let answer = await this.#call(method, path, body, this.#token ?? this.#newToken());
+    if (answer.status === 401) answer = await this.#call(method, path, body, this.#newToken());
+    const document = await answer.json().catch(() => ({}));
+    if (answer.ok) return document;
+    const { code = `http_${answer.status}`, detail, errors } = document;
+    throw new InboxError(code, detail, answer.status, errors);
   }
 
-  #call(method, path, body, token) {
-    const headers = { Accept: "application/json", Authorization: `Bearer ${token}` };
+  async #call(method, path, body, token) {
+    const headers = { Authorization: `Bearer ${await token}` };
     if (body) headers["Content-Type"] = "application/json";
-    const options = { method, headers, body: body && JSON.stringify(body), credentials: "omit" };
-    return this.#fetch(this.#base + path, options).catch((error) => {
-      throw new InboxError("network", error.message);
+    const options = { method, headers, body: JSON.stringify(body), credentials: "omit" };
+    const { fetch, url } = this.#options;
+    return fetch(`${url}/api/${path}`, options).catch(({ message }) => {
+      throw new InboxError("network", message);
     });
   }
 
@@ -681,7 +528,7 @@ export class Inbox extends EventTarget {
     if (status === this.#status) return;
     this.#status = status;
     this.#announce();
-    this.#emit("status", code === undefined ? { status } : { status, code });
+    this.#emit("status", { status, code });
   }
 
   #count(counts) {
@@ -692,7 +539,7 @@ export class Inbox extends EventTarget {
 
   #announce() {
     if (this.#status === "live" && !this.#waiting) return;
-    const waiting = this.#outbox.size;
+    const waiting = this.#outbox.keys().length;
     if (waiting === this.#waiting) return;
     this.#waiting = waiting;
     this.#emit("queued", { waiting });
