@@ -273,8 +273,8 @@ export class Inbox extends EventTarget {
     await new Promise((resolve) => setTimeout(resolve, this.#pace - Date.now()));
     const link = this.#link;
     if (!link?.ready || !link.send) {
-      const what = type === "act" ? `${rest.id}/actions/${encodeURIComponent(rest.action)}` : type;
-      return this.#http("POST", `inbox/${what}/`, rest);
+      if (type !== "act") return this.#http("POST", `inbox/${type}/`, rest);
+      return this.#http("POST", `inbox/${rest.id}/actions/${encodeURIComponent(rest.action)}/`);
     }
     return new Promise((resolve, reject) => {
       const ref = String((this.#refs += 1));
