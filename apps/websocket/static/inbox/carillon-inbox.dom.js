@@ -72,6 +72,19 @@ export function safe(link) {
   }
 }
 
+/** A picture, or the initial of the title if there is none or it cannot be had. */
+export function avatar(item) {
+  const node = el("span", "avatar", { "aria-hidden": "true" });
+  const initial = () => {
+    node.replaceChildren([...item.title.trim()][0]?.toUpperCase() ?? "");
+    node.style.setProperty("--hue", [...item.title].reduce((sum, one) => sum + one.codePointAt(0), 0) % 360);
+  };
+  const src = safe(item.avatar);
+  if (!src) initial();
+  else node.append(el("img", "", { src, alt: "", loading: "lazy", referrerpolicy: "no-referrer", error: initial }));
+  return node;
+}
+
 /** Put `popover` beside `anchor`: above if `top`, aligned with its end or its start, within the window. */
 export function place(popover, anchor, { top = false, end = true, gap = 8 } = {}) {
   const at = anchor.getBoundingClientRect();

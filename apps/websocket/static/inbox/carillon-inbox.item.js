@@ -1,19 +1,6 @@
 // One item of the list: its nodes, made once and changed in place.
 
-import { button, el, format, icon, iconButton, relabel, relative, safe, set } from "./carillon-inbox.dom.js";
-
-/** A picture, or the initial of the title if there is none or it cannot be had. */
-export function avatar(item) {
-  const node = el("span", "avatar", { "aria-hidden": "true" });
-  const initial = () => {
-    node.replaceChildren([...item.title.trim()][0]?.toUpperCase() ?? "");
-    node.style.setProperty("--hue", [...item.title].reduce((sum, one) => sum + one.codePointAt(0), 0) % 360);
-  };
-  const src = safe(item.avatar);
-  if (!src) initial();
-  else node.append(el("img", "", { src, alt: "", loading: "lazy", referrerpolicy: "no-referrer", error: initial }));
-  return node;
-}
+import { avatar, button, el, format, icon, iconButton, relabel, relative, safe, set } from "./carillon-inbox.dom.js";
 
 /** `update(item)` shows an item; `tick()` its age. What is pressed has `data-do`, and the list listens. */
 export class Item {

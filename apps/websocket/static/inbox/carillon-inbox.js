@@ -1,7 +1,6 @@
 // <carillon-inbox>: a bell with a person's inbox behind it. docs/inbox-component.md
 
 import { el, icon, set } from "./carillon-inbox.dom.js";
-import { Panel } from "./carillon-inbox.panel.js";
 import { styles } from "./carillon-inbox.styles.js";
 import { Toasts } from "./carillon-inbox.toasts.js";
 import { wordsOf } from "./carillon-inbox.words.js";
@@ -19,7 +18,10 @@ export class CarillonInbox extends HTMLElement {
   #token = null;
   #words = {};
   #ui = null;
-  #unread = 0;
+  #panel = null; // its code is loaded when it is first wanted
+  #toasts = null;
+  #unread = null;
+  #heard = null;
   #listening = new AbortController();
 
   constructor() {
@@ -32,7 +34,7 @@ export class CarillonInbox extends HTMLElement {
     this.#build();
     this.#connect();
     const options = { signal: this.#listening.signal };
-    document.addEventListener("visibilitychange", () => this.#panel.attend(), options);
+    document.addEventListener("visibilitychange", () => this.#panel?.attend(), options);
     window.addEventListener("resize", () => this.#replace(), options);
     window.addEventListener("scroll", () => this.#replace(), { ...options, passive: true, capture: true });
   }
@@ -92,8 +94,9 @@ export class CarillonInbox extends HTMLElement {
     return Boolean(this.#panel?.node.matches(":popover-open"));
   }
 
-  open() {
-    if (this.opened) return;
+  async open() {
+    await this.#load();
+    if (this.opened || !this.isConnected) return;
     this.#panel.node.showPopover({ source: this.#ui.bell });
     this.#panel.opened();
     set(this.#ui.bell, "aria-expanded", "true");
@@ -110,9 +113,6 @@ export class CarillonInbox extends HTMLElement {
 
   // --- Nodes ---------------------------------------------------------------------------------------------
 
-  #panel = null;
-  #toasts = null;
-
   #build() {
     const lang = this.#language();
     const words = wordsOf(lang, this.#words);
@@ -121,15 +121,25 @@ export class CarillonInbox extends HTMLElement {
     const root = el("div", "root", { lang, dir: this.hasAttribute("lang") && !this.hasAttribute("dir")
       ? (RIGHT_TO_LEFT.test(lang) ? "rtl" : "ltr") : null });
     this.#bell();
-    this.#panel = new Panel(this.#ui);
-    this.#toasts = new Toasts({ t, follow: (event, item) => this.#panel.follow(event, item) });
-    root.append(this.#ui.bell, this.#panel.node, this.#toasts.node, this.#ui.status);
+    this.#panel = null;
+    this.#toasts = new Toasts({ t, follow: (event, item) => this.#follow(event, item) });
+    root.append(this.#ui.bell, this.#toasts.node, this.#ui.status);
     this.shadowRoot.replaceChildren(root);
-    this.#ui.bell.popoverTargetElement = this.#panel.node; // so that a click on it does not dismiss lightly
-    this.#panel.node.addEventListener("beforetoggle", (event) => event.newState === "closed" && this.#closed());
-    this.#panel.node.addEventListener("focusout", (event) => this.#left(event));
     this.#toasts.node.showPopover();
     this.#counted();
+  }
+
+  async #load() {
+    const { Panel } = await import("./carillon-inbox.panel.js");
+    if (this.#panel) return;
+    const { bell } = this.#ui;
+    this.#panel = new Panel(this.#ui);
+    this.#panel.node.addEventListener("beforetoggle", (event) => event.newState === "closed" && this.#closed());
+    this.#panel.node.addEventListener("focusout", (event) => this.#left(event));
+    bell.after(this.#panel.node);
+    bell.popoverTargetElement = this.#panel.node; // so that a press on it does not dismiss the panel first
+    set(bell, "aria-controls", "panel");
+    this.#panel.status();
   }
 
   #language() {
@@ -150,6 +160,7 @@ export class CarillonInbox extends HTMLElement {
       get inbox() { return host.#inbox; },
       get pageSize() { return Number(host.getAttribute("page-size")) || 30; },
       announce: (text) => (this.#ui.status.textContent = text),
+      follow: (...rest) => this.#follow(...rest),
       emit: (name, detail) =>
         this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true, cancelable: true })),
     };
@@ -158,8 +169,8 @@ export class CarillonInbox extends HTMLElement {
   #bell() {
     this.#ui.badge = el("span", "badge", { "aria-hidden": "true", hidden: true });
     this.#ui.bell = el("button", "bell", {
-      type: "button", "aria-haspopup": "dialog", "aria-expanded": "false", "aria-controls": "panel",
-      click: (event) => this.#toggle(event),
+      type: "button", "aria-haspopup": "dialog", "aria-expanded": "false",
+      click: (event) => this.#toggle(event), pointerenter: () => this.#load(), focus: () => this.#load(),
     }, el("slot", "", { name: "bell" }, icon("bell")), this.#ui.badge);
   }
 
@@ -167,7 +178,7 @@ export class CarillonInbox extends HTMLElement {
     event.preventDefault();
     this.#ui.bell.focus({ preventScroll: true }); // Safari does not; the focus comes back to it
     if (this.opened) this.close();
-    else this.open();
+    else this.open().catch(() => this.#ui.announce(this.#ui.t("loadFailed")));
   }
 
   #closed() {
@@ -186,6 +197,14 @@ export class CarillonInbox extends HTMLElement {
     if (sheet && relatedTarget && !this.#panel.node.contains(relatedTarget) && this.opened) this.#panel.node.hidePopover();
   }
 
+  /** An item or a toast was clicked: it is read, and its link followed if the page does not prevent it. */
+  #follow(event, item, read = () => this.#inbox.read(item.id).catch(() => {})) {
+    if (!this.#ui.emit("carillon-item", { item })) event.preventDefault();
+    if (!item.read_at) read();
+    const elsewhere = event.metaKey || event.ctrlKey || event.shiftKey;
+    if (item.link && !elsewhere) this.close();
+  }
+
   // --- The inbox -----------------------------------------------------------------------------------------
 
   #reconnect() {
@@ -198,17 +217,16 @@ export class CarillonInbox extends HTMLElement {
   #connect() {
     if (!this.#inbox && this.#token) {
       const [url, socketUrl] = CONNECTED_ANEW.map((name) => this.getAttribute(name) ?? undefined);
-      this.#inbox = new Inbox({ url: url ?? location.origin, socketUrl, token: this.#token });
+      this.#inbox = new Inbox({ url, socketUrl, token: this.#token });
       this.#own = true;
     }
-    if (!this.#inbox) return;
-    this.#listen();
-    if (this.#inbox.status === "closed") this.#inbox.connect();
+    this.#unread = null;
+    if (this.#inbox) this.#listen();
+    else this.close();
     this.#counted();
-    if (this.opened) this.#panel.list.reload();
+    this.#toasts.clear();
+    this.#panel?.list.open(this.#panel.list.tab);
   }
-
-  #heard = null;
 
   #disconnect() {
     this.#heard?.abort();
@@ -221,38 +239,49 @@ export class CarillonInbox extends HTMLElement {
       status: () => this.#status(),
       counts: () => this.#counted(),
       notification: (detail) => this.#came(detail),
-      changed: (detail) => this.#panel.list.apply("changed", detail),
-      recalled: (detail) => (this.#panel.list.apply("recalled", detail), this.#toasts.remove(detail.id)),
-      resync: () => this.#panel.list.state && this.#panel.list.reload(),
-      queued: ({ waiting }) => this.#panel.status(waiting),
+      changed: (detail) => this.#panel?.list.apply("changed", detail),
+      recalled: (detail) => this.#gone(detail),
+      resync: () => this.#panel?.list.reload(),
+      queued: ({ waiting }) => this.#panel?.status(waiting),
     };
     for (const [name, listener] of Object.entries(heard)) {
       this.#inbox.addEventListener(name, (event) => listener(event.detail), { signal: this.#heard.signal });
     }
+    if (this.#inbox.status === "closed") this.#inbox.connect();
   }
 
   #status() {
-    this.#panel.status();
-    if (this.#inbox.status === "live" && this.#panel.list.state === "error") this.#panel.list.more();
+    this.#panel?.status();
+    if (this.#inbox.status === "live" && this.#panel?.list.state === "error") this.#panel.list.more();
   }
 
   #came({ item, live }) {
-    this.#panel.list.apply("notification", { item });
-    if (live && !item.read_at && !this.opened && this.getAttribute("toasts") !== "off") this.#toasts.add(item);
+    this.#panel?.list.apply("notification", { item });
+    if (live && !item.read_at && !this.opened && this.#toasting) this.#toasts.add(item);
+  }
+
+  get #toasting() {
+    return this.getAttribute("toasts") !== "off";
+  }
+
+  #gone(detail) {
+    this.#panel?.list.apply("recalled", detail);
+    this.#toasts.remove(detail.id);
   }
 
   /** The badge is what the server counts, never what we have. */
   #counted() {
-    const { unread = 0, unseen = 0 } = this.#inbox?.counts ?? {};
+    const { unread, unseen } = this.#inbox?.counts ?? {};
     const { badge, bell, t, announce } = this.#ui;
     badge.textContent = unread > 99 ? "99+" : unread;
     set(badge, "hidden", !unread);
     set(badge, "data-unseen", Boolean(unseen));
     set(bell, "aria-label", unread ? t("bell", { n: unread }) : t("title"));
-    if (unread > this.#unread) announce(t("bell", { n: unread }));
-    this.#unread = unread;
-    this.#panel.status();
-    this.#panel.attend();
+    const more = this.#unread !== null && unread > this.#unread;
+    if (more && (this.opened || !this.#toasting)) announce(t("bell", { n: unread })); // a toast is spoken itself
+    this.#unread = unread ?? null;
+    this.#panel?.status();
+    this.#panel?.attend();
   }
 }
 

@@ -1,4 +1,5 @@
-// The list: a Map of items by id, shown in the order of their sequence, newest first.
+// The list: a Map of items by id, in the order of their sequence, newest first. Only those near the view have
+// nodes: with 10,000 of them in the document each page took a second to come in.
 
 import { set } from "./carillon-inbox.dom.js";
 import { Item } from "./carillon-inbox.item.js";
@@ -6,27 +7,30 @@ import { Item } from "./carillon-inbox.item.js";
 const inInbox = (item) => !item.archived_at && !item.snoozed_until;
 
 /** Of each tab: what is asked for, what comes into it, and what stays in it. */
-export const TABS = {
+const TABS = {
   all: { query: {}, takes: inInbox, keeps: inInbox },
   unread: { query: { unread: true }, takes: (item) => inInbox(item) && !item.read_at, keeps: inInbox },
   archived: { query: { archived: true }, takes: (item) => item.archived_at, keeps: (item) => item.archived_at },
 };
+const HEIGHT = 96; // px, of an item that was never drawn
+const MARGIN = 1200; // px above and below what is to be seen, where items have nodes
 
 /**
- * `ui`: the component's words, inbox and reports. `scroller` scrolls, and has in it the `feed` and, after it, the
- * `end`, at whose sight the next page is loaded. `onstate` is told "loading", "error", "empty" or "shown".
+ * `ui`: what the parts share. `scroller` scrolls, and has in it the `feed` and, after it, the `end`, at whose sight
+ * the next page is loaded. `onstate` is told "loading", "more", "error", "empty" or "shown".
  */
 export class List {
   #ui; #scroller; #feed; #end; #onstate; #observer;
-  #entries = new Map(); // by id: {id, item, patches, view, shown, stamp}
-  #order = []; // those that are shown or held back, newest first
+  #entries = new Map(); // by id: {id, item, patches, stamp, shown, height, view}
+  #order = []; // those that are shown, newest first
   #held = new Set(); // came while scrolled down: shown when asked for
   #during = null; // events that came while a page was loading
   #run = 0; // what was asked before the last reload is not taken any more
   #cursor; // undefined: nothing loaded yet; null: all is loaded
   #current = null; // the one that is a tab stop
   #loadedHead = 0;
-  #layout = 0;
+  #frame = 0;
+  #drawn = [0, 0]; // px: where a scroll needs no nodes
   tab = "all";
   state = "";
   known = 0; // the greatest sequence we know of
@@ -37,25 +41,26 @@ export class List {
     this.#feed = feed;
     this.#end = end;
     this.#onstate = onstate;
-    this.#observer = new IntersectionObserver(([one]) => one.isIntersecting && this.more(),
+    this.#observer = new IntersectionObserver((seen) => seen.at(-1).isIntersecting && this.more(),
       { root: scroller, rootMargin: "600px" });
-    scroller.addEventListener("scroll", () => this.atTop && this.release(), { passive: true });
-    feed.addEventListener("focusin", (event) => this.#focused(event));
-  }
-
-  get atTop() {
-    return this.#scroller.scrollTop < 8;
+    scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    feed.addEventListener("focusin", (event) => this.#become(this.entryOf(event.target)));
   }
 
   get held() {
     return this.#held.size;
   }
 
-  /** Of a node within an item: its entry. */
-  entryOf(node) {
-    return node.closest?.("article")?.entry;
+  get #atTop() {
+    return this.#scroller.scrollTop < 8;
   }
 
+  /** Of a node within an item: its entry. */
+  entryOf(node) {
+    return node?.closest?.("article")?.entry;
+  }
+
+  /** The item with the changes that are not confirmed yet. */
   item(entry) {
     return Object.assign({}, entry.item, ...entry.patches);
   }
@@ -64,17 +69,17 @@ export class List {
 
   open(tab) {
     this.tab = tab;
+    this.known = 0;
     this.#clear();
     return this.reload();
   }
 
   #clear() {
-    for (const entry of this.#order) this.#ui.hidden(entry);
+    for (const entry of this.#order) this.#undraw(entry);
     this.#order = [];
     this.#held.clear();
     this.#entries.clear();
     this.#current = null;
-    this.#feed.replaceChildren();
     this.#scroller.scrollTop = 0;
   }
 
@@ -121,29 +126,21 @@ export class List {
   #tell(state = this.#order.length ? "shown" : "empty") {
     this.state = state;
     this.#onstate(state);
-  }
-
-  #retell() {
-    if (["shown", "empty"].includes(this.state)) this.#tell();
+    this.#redraw();
   }
 
   // --- Events --------------------------------------------------------------------------------------------
 
   /** Apply "notification", "changed" or "recalled". Applying one twice changes nothing. */
   apply(name, { item, id }) {
-    if (name === "notification") this.known = Math.max(this.known, item.sequence);
+    const fresh = name === "notification";
+    if (fresh) this.known = Math.max(this.known, item.sequence);
     this.#during?.push([name, { item, id }]);
     const entry = this.#entries.get(id ?? item.id);
     if (name === "recalled") this.#forget(entry);
     else if (this.#cursor === undefined) return;
-    else if (entry) this.#merge(item, { fresh: name === "notification" });
-    else if (this.#inRange(item)) this.#added(name, item);
-    this.#retell();
-  }
-
-  #added(name, item) {
-    if (name === "notification") this.#merge(item, { fresh: true });
-    else if (TABS[this.tab].takes(item)) this.#fetch();
+    else if (entry || (fresh && this.#inRange(item))) this.#merge(item, fresh);
+    else if (this.#inRange(item) && TABS[this.tab].takes(item)) this.#fetch();
   }
 
   /** Pages to come bring the rest. */
@@ -158,7 +155,6 @@ export class List {
     const page = await this.#ui.inbox.list(query).catch(() => null);
     if (!page || run !== this.#run) return;
     for (const item of page.items) if (!this.#entries.has(item.id) && this.#inRange(item)) this.#merge(item);
-    this.#tell();
   }
 
   #forget(entry) {
@@ -167,8 +163,8 @@ export class List {
     this.#entries.delete(entry.id);
   }
 
-  #merge(item, { fresh = false } = {}) {
-    const entry = this.#entries.get(item.id) ?? { id: item.id, item: {}, patches: [], shown: false, stamp: 0 };
+  #merge(item, fresh = false) {
+    const entry = this.#entries.get(item.id) ?? { id: item.id, item: {}, patches: [], stamp: 0, shown: false };
     const moved = item.sequence !== entry.item.sequence;
     this.#entries.set(item.id, entry);
     if (moved) this.#hide(entry);
@@ -183,13 +179,14 @@ export class List {
     if (!TABS[this.tab][entry.shown ? "keeps" : "takes"](item)) this.#hide(entry);
     else if (!entry.shown) this.#show(entry, fresh);
     entry.view?.update(item);
+    this.#redraw();
   }
 
   /** Change entries at once; for good if `call` succeeds, and unless the server has told of them since. */
   async change(entries, patch, call) {
     const stamps = entries.map((entry) => entry.stamp);
     this.#repatch(entries, (entry) => entry.patches.push(patch));
-    const done = await call().then(() => true, (error) => this.#ui.failed(error));
+    const done = await call().then(() => true, () => this.#ui.failed());
     this.#repatch(entries, (entry, index) => {
       entry.patches.splice(entry.patches.indexOf(patch), 1);
       if (done && entry.stamp === stamps[index]) Object.assign(entry.item, patch);
@@ -202,7 +199,6 @@ export class List {
       patch(entry, index);
       if (this.#entries.get(entry.id) === entry) this.#settle(entry);
     });
-    this.#retell();
   }
 
   /** Everything that is shown, has come with a number up to this, and is unread. */
@@ -210,19 +206,17 @@ export class List {
     return this.#order.filter((entry) => entry.item.sequence <= sequence && !this.item(entry).read_at);
   }
 
-  // --- Nodes ---------------------------------------------------------------------------------------------
+  // --- Order ---------------------------------------------------------------------------------------------
 
   #show(entry, fresh) {
-    const { sequence } = entry.item;
-    const index = this.#indexOf(sequence);
-    this.#order.splice(index, 0, entry);
+    const index = this.#indexOf(entry);
     entry.shown = true;
-    if (fresh && !index && !this.atTop) this.#held.add(entry);
-    else this.#insert(entry, index);
+    if (fresh && !index && !this.#atTop) this.#held.add(entry);
+    else this.#order.splice(index, 0, entry);
   }
 
-  /** The place of a sequence in the order, by bisection. */
-  #indexOf(sequence) {
+  /** The place of an entry in the order, by bisection. */
+  #indexOf({ item: { sequence } }) {
     let [low, high] = [0, this.#order.length];
     while (low < high) {
       const middle = (low + high) >> 1;
@@ -232,78 +226,130 @@ export class List {
     return low;
   }
 
-  #insert(entry, index) {
-    entry.view ??= new Item(this.#ui, entry.id);
-    entry.view.node.entry = entry;
-    entry.view.update(this.item(entry));
-    let next = index + 1;
-    while (this.#held.has(this.#order[next])) next += 1;
-    this.#feed.insertBefore(entry.view.node, this.#order[next]?.view.node ?? null);
-    this.#ui.shown(entry);
-    if (!this.#current) this.#become(entry);
-    this.#relayout();
-  }
-
   #hide(entry) {
     if (!entry.shown) return;
-    const index = this.#indexOf(entry.item.sequence);
-    const had = entry.view?.node.contains(entry.view.node.getRootNode().activeElement);
-    this.#order.splice(index, 1);
     entry.shown = false;
-    this.#held.delete(entry);
-    if (this.#current === entry) this.#become(this.#order[index] ?? this.#order[index - 1] ?? null);
-    if (had) (this.#current?.view?.node ?? this.#scroller).focus();
-    entry.view?.node.remove();
-    this.#ui.hidden(entry);
-    this.#relayout();
+    if (this.#held.delete(entry)) return this.#redraw();
+    const index = this.#indexOf(entry);
+    this.#order.splice(index, 1);
+    const focused = this.#undraw(entry);
+    if (this.#current === entry) this.#become(this.#order[index] ?? this.#order[index - 1]);
+    if (focused) (this.#current?.view?.node ?? this.#scroller).focus({ preventScroll: true });
+    this.#redraw();
   }
 
-  /** Show those that were held back, and go to the top. */
+  /** Show those that were held back, from the top. */
   release() {
-    const held = [...this.#held];
+    for (const entry of this.#held) this.#order.splice(this.#indexOf(entry), 0, entry);
     this.#held.clear();
-    for (const entry of held) this.#insert(entry, this.#indexOf(entry.item.sequence));
-    this.#tell();
-  }
-
-  /** Places and size for screen readers, once for all that changed in a frame. */
-  #relayout() {
-    this.#layout ||= requestAnimationFrame(() => {
-      this.#layout = 0;
-      const size = this.#cursor === null ? this.#feed.childElementCount : -1;
-      [...this.#feed.children].forEach((node, index) => {
-        set(node, "aria-posinset", index + 1);
-        set(node, "aria-setsize", size);
-      });
-    });
-  }
-
-  // --- Focus ---------------------------------------------------------------------------------------------
-
-  #become(entry) {
-    if (this.#current?.view) this.#current.view.current = false;
-    this.#current = entry;
-    if (entry?.view) entry.view.current = true;
-  }
-
-  #focused(event) {
-    const entry = this.entryOf(event.target);
-    if (entry && entry !== this.#current) this.#become(entry);
-  }
-
-  /** Move the focus by `step` items; "first" and "last" of those that are loaded. */
-  roam(step) {
-    const nodes = this.#feed.children;
-    if (!nodes.length) return;
-    const inside = this.entryOf(this.#feed.getRootNode().activeElement ?? this.#feed);
-    const at = inside ? [...nodes].indexOf(inside.view.node) : step > 0 ? -1 : nodes.length;
-    const to = { first: 0, last: nodes.length - 1 }[step] ?? Math.max(0, Math.min(at + step, nodes.length - 1));
-    nodes[to].focus();
+    this.#scroller.scrollTop = 0;
+    this.#redraw();
   }
 
   /** Read ones leave the tab Unread. */
   prune() {
     for (const entry of [...this.#order]) if (!TABS[this.tab].takes(this.item(entry))) this.#hide(entry);
-    this.#retell();
+  }
+
+  // --- Nodes ---------------------------------------------------------------------------------------------
+
+  #scrolled() {
+    const { scrollTop, clientHeight } = this.#scroller;
+    if (this.#atTop && this.held) this.release();
+    if (scrollTop < this.#drawn[0] || scrollTop + clientHeight > this.#drawn[1]) this.#redraw();
+  }
+
+  /** Once for all that changes before the next frame. */
+  #redraw() {
+    this.#frame ||= requestAnimationFrame(() => {
+      if (["shown", "empty"].includes(this.state)) this.#tell();
+      this.#draw();
+    });
+  }
+
+  /** Give nodes to the items near the view, and only to them; what is to be seen stays where it is. */
+  #draw() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    const { scrollTop, clientHeight } = this.#scroller;
+    const nodes = [...this.#feed.children];
+    for (const { entry, offsetHeight } of nodes) entry.height = offsetHeight || entry.height;
+    const anchor = this.#atTop ? null : nodes.find((node) => node.offsetTop + node.offsetHeight > scrollTop);
+    const before = anchor?.offsetTop;
+    const [from, to] = [this.#at(scrollTop - MARGIN), this.#at(scrollTop + clientHeight + MARGIN) + 1];
+    const wanted = this.#order.slice(from, to);
+    for (const { entry } of nodes) if (!wanted.includes(entry)) this.#undraw(entry);
+    wanted.forEach((entry, index) => this.#place(entry, index, from));
+    this.#feed.style.paddingBlock = `${this.#top(from)}px ${this.#top(Infinity) - this.#top(to)}px`;
+    this.#drawn = [from && scrollTop - MARGIN / 2, scrollTop + clientHeight + MARGIN / 2];
+    if (anchor?.isConnected) this.#scroller.scrollTop += anchor.offsetTop - before;
+    if (!this.#current?.view) this.#become(this.#order[this.#at(scrollTop)]);
+  }
+
+  /** The height of all items before this index. */
+  #top(index) {
+    let sum = 0;
+    for (let at = 0; at < Math.min(index, this.#order.length); at += 1) sum += this.#order[at].height ?? HEIGHT;
+    return sum;
+  }
+
+  /** The index of the item that is at this height. */
+  #at(height) {
+    let index = 0;
+    for (let sum = this.#order[0]?.height ?? HEIGHT; sum <= height && index < this.#order.length - 1;) {
+      sum += this.#order[(index += 1)].height ?? HEIGHT;
+    }
+    return index;
+  }
+
+  #place(entry, index, from) {
+    const there = this.#feed.children[index] ?? null;
+    if (!entry.view) {
+      entry.view = new Item(this.#ui, entry.id);
+      entry.view.node.entry = entry;
+      entry.view.update(this.item(entry));
+      entry.view.current = entry === this.#current;
+      this.#feed.insertBefore(entry.view.node, there);
+      this.#ui.shown(entry);
+    }
+    set(entry.view.node, "aria-posinset", from + index + 1);
+    set(entry.view.node, "aria-setsize", this.#cursor === null ? this.#order.length : -1);
+  }
+
+  /** Whether it had the focus, which is on the list then. */
+  #undraw(entry) {
+    if (!entry.view) return false;
+    const { node } = entry.view;
+    const focused = node.contains(node.getRootNode().activeElement);
+    this.#ui.hidden(entry);
+    if (focused) this.#scroller.focus({ preventScroll: true });
+    node.remove();
+    entry.view = null;
+    return focused;
+  }
+
+  // --- Focus ---------------------------------------------------------------------------------------------
+
+  #become(entry) {
+    if (entry === this.#current) return;
+    if (this.#current?.view) this.#current.view.current = false;
+    this.#current = entry;
+    if (entry?.view) entry.view.current = true;
+  }
+
+  /** Move the focus by `step` items; "first" and "last" of those that are loaded. */
+  roam(step) {
+    const last = this.#order.length - 1;
+    if (last < 0) return;
+    const inside = this.#scroller.contains(this.#feed.getRootNode().activeElement) && this.#current;
+    const at = inside ? this.#indexOf(this.#current) : -1;
+    const entry = this.#order[{ first: 0, last }[step] ?? Math.max(0, Math.min(at + step, last))];
+    if (!entry.view) this.#reveal(entry);
+    entry.view.node.focus();
+  }
+
+  #reveal(entry) {
+    this.#scroller.scrollTop = this.#top(this.#indexOf(entry)) - this.#scroller.clientHeight / 2;
+    this.#draw();
   }
 }

@@ -2,7 +2,6 @@
 
 import { button, el, icon, iconButton, place, safe, set } from "./carillon-inbox.dom.js";
 import { List } from "./carillon-inbox.list.js";
-import { Preferences } from "./carillon-inbox.preferences.js";
 import { Reading } from "./carillon-inbox.reading.js";
 import { SnoozeMenu } from "./carillon-inbox.snooze.js";
 
@@ -21,12 +20,13 @@ export class Panel {
   #timer;
   #kept = new Set(); // what was marked unread here is not read by being in view
   #clock;
+  #reading;
 
   /** `ui`: what the element gives its parts. */
   constructor(ui) {
     this.#ui = ui;
     Object.assign(ui, {
-      trouble: (retry) => this.#trouble(retry), failed: (error) => this.#failed(error),
+      trouble: (retry) => this.#trouble(retry), failed: () => this.#failed(),
       shown: (entry) => this.#reading.watch(entry), hidden: (entry) => this.#reading.unwatch(entry),
     });
     this.#build();
@@ -36,13 +36,11 @@ export class Panel {
     });
   }
 
-  #reading;
-
   // --- Nodes ---------------------------------------------------------------------------------------------
 
   #build() {
     const { t } = this.#ui;
-    this.preferences = new Preferences(this.#ui);
+    this.preferences = el("div", "preferences", { hidden: true });
     this.menu = new SnoozeMenu(this.#ui);
     this.feed = el("div", "feed", { role: "feed", "aria-label": t("title"), click: (event) => this.#click(event) });
     this.end = el("div", "end");
@@ -55,7 +53,7 @@ export class Panel {
     this.node = el("div", "panel", {
       id: "panel", role: "dialog", "aria-labelledby": "heading", tabindex: -1, popover: "auto",
       keydown: (event) => this.#key(event),
-    }, this.#header(), this.banner, this.#tabList(), this.body, this.preferences.node, this.menu.node);
+    }, this.#header(), this.banner, this.#tabList(), this.body, this.preferences, this.menu.node);
   }
 
   #header() {
@@ -136,14 +134,19 @@ export class Panel {
   /** Show the preferences, or the list again. */
   settings(on) {
     const { t } = this.#ui;
-    const was = !this.preferences.node.hidden;
+    const was = !this.preferences.hidden;
     for (const node of [this.tabs, this.body, this.readAll]) set(node, "hidden", on);
-    for (const node of [this.back, this.preferences.node]) set(node, "hidden", !on);
+    for (const node of [this.back, this.preferences]) set(node, "hidden", !on);
     set(this.gear, "hidden", on || this.#ui.host.getAttribute("preferences") === "off");
     this.heading.textContent = t(on ? "settings" : "title");
-    if (on) this.preferences.load();
+    if (on) this.#showPreferences();
     if (on) this.back.focus();
     else if (was) this.gear.focus();
+  }
+
+  async #showPreferences() {
+    const { showPreferences } = await import("./carillon-inbox.preferences.js");
+    showPreferences(this.#ui, this.preferences);
   }
 
   #tick() {
@@ -220,7 +223,7 @@ export class Panel {
     this.#timer = setTimeout(() => this.#notify(), NOTICE);
   }
 
-  #failed(error) {
+  #failed() {
     this.#notify(this.#ui.t("failed"));
     return false;
   }
@@ -232,7 +235,7 @@ export class Panel {
     if (!entry) return;
     const pressed = event.target.closest("[data-do]");
     if (pressed) this.#do(pressed.dataset.do, entry, pressed);
-    else if (!String(getSelection())) this.follow(event, this.list.item(entry), entry);
+    else if (!String(getSelection())) this.#follow(event, entry);
   }
 
   #do(name, entry, node) {
@@ -274,16 +277,11 @@ export class Panel {
   #open(entry) {
     const link = entry.view.title.querySelector("a");
     if (link) link.click();
-    else this.follow(new Event("click"), this.list.item(entry), entry);
+    else this.#follow(new Event("click"), entry);
   }
 
-  /** An item was clicked: it is read, and its link followed if the page does not prevent it. */
-  follow(event, item, entry) {
-    if (!this.#ui.emit("carillon-item", { item })) event.preventDefault();
-    if (entry && !item.read_at) this.#do("read", entry);
-    else if (!item.read_at) this.#ui.inbox.read(item.id).catch(() => {});
-    const elsewhere = event.metaKey || event.ctrlKey || event.shiftKey;
-    if (item.link && !elsewhere) this.#ui.host.close();
+  #follow(event, entry) {
+    this.#ui.follow(event, this.list.item(entry), () => this.#do("read", entry));
   }
 
   #viewed(entries) {
@@ -306,7 +304,7 @@ export class Panel {
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     if (event.target.role === "tab") this.#tabKey(event);
-    else if (this.preferences.node.hidden) this.#listKey(event);
+    else if (this.preferences.hidden) this.#listKey(event);
   }
 
   #tabKey(event) {

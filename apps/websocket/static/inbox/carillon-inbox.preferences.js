@@ -14,13 +14,18 @@ export function choice(preferences, { type, channels }, channel, on) {
   return { types: { [type]: { ...Object.fromEntries(others), ...how, all: null } } };
 }
 
-export class Preferences {
+/** Show a person's preferences in `node`. */
+export function showPreferences(ui, node) {
+  return new Preferences(ui, node).load();
+}
+
+class Preferences {
   #ui;
   #shown;
 
-  constructor(ui) {
+  constructor(ui, node) {
     this.#ui = ui;
-    this.node = el("div", "preferences", { hidden: true });
+    this.node = node;
   }
 
   /** Read them, and show them. */
@@ -89,18 +94,18 @@ export class Preferences {
 
   #switch(label, key, on, disabled, body) {
     return button("switch", label, {
-      role: "switch", "aria-checked": on, "data-key": key, disabled,
+      role: "switch", "aria-checked": `${on}`, "data-key": key, disabled,
       click: (event) => this.#save(event.currentTarget, body(!on)),
     });
   }
 
   async #save(node, body) {
-    set(node, "aria-checked", node.getAttribute("aria-checked") !== "true");
+    set(node, "aria-checked", `${node.getAttribute("aria-checked") !== "true"}`);
     try {
       this.#show(await this.#ui.inbox.setPreferences(body));
-    } catch (error) {
+    } catch {
       this.#show(this.#shown);
-      this.#ui.failed(error);
+      this.#ui.failed();
     }
   }
 }

@@ -63,10 +63,10 @@ svg { display: block; inline-size: 1.25em; block-size: 1.25em; fill: none; strok
   color: light-dark(#664700, #ffe1a0); }
 
 .body { position: relative; flex: 1; min-block-size: 0; display: flex; }
-.scroller { flex: 1; overflow-y: auto; overscroll-behavior: contain; scrollbar-width: thin; outline-offset: -2px; }
-.item { position: relative; display: grid; grid-template-columns: 36px 1fr; gap: 12px; padding-block: 14px;
-  padding-inline: 20px 16px; border-block-end: 1px solid var(--c-line); content-visibility: auto;
-  contain-intrinsic-size: auto 104px; outline-offset: -2px; scroll-margin-block: 40px; }
+.scroller { position: relative; flex: 1; overflow-anchor: none; overflow-y: auto; overscroll-behavior: contain; scrollbar-width: thin; outline-offset: -2px; }
+.item { position: relative; display: grid; grid-template-columns: 36px 1fr; gap: 0 12px; padding-block: 14px;
+  padding-inline: 20px 16px; border-block-end: 1px solid var(--c-line);
+  outline-offset: -2px; scroll-margin-block: 40px; }
 .item:hover { background: var(--c-soft); }
 .item[data-unread] { background: var(--c-tint); }
 .item[data-unread]:hover { background: color-mix(in srgb, var(--c-accent) 11%, var(--c-surface)); }
@@ -100,7 +100,7 @@ a.item-link::after { content: ""; position: absolute; inset: 0; }
 .item:hover .item-tools, .item:focus .item-tools, .item:focus-within .item-tools { opacity: 1; }
 .item-tools .icon-button { inline-size: 30px; block-size: 28px; font-size: 13px; }
 @media (hover: none) {
-  .item-tools { position: static; grid-column: 2; margin: -34px 0 0; justify-self: end; opacity: 1; border: 0;
+  .item-tools { position: static; grid-column: 2; margin: -27px -8px -9px; justify-self: end; opacity: 1; border: 0;
     box-shadow: none; background: none; z-index: 1; }
   .item-tools .icon-button { inline-size: 40px; block-size: 36px; font-size: 14px; }
 }
@@ -120,10 +120,13 @@ a.item-link::after { content: ""; position: absolute; inset: 0; }
   border-radius: 50%; background: var(--c-tint); color: var(--c-accent); font-size: 22px; }
 .empty-title { color: var(--c-text); font-size: 16px; font-weight: 600; }
 .trouble { display: grid; justify-items: center; gap: 14px; padding: 56px 40px; text-align: center; color: var(--c-muted); }
-.skeleton { block-size: 100%; min-block-size: 400px; padding: 14px 20px; }
-.skeleton::before { content: ""; display: block; block-size: 100%; border-radius: 8px; opacity: .8;
-  background: repeating-linear-gradient(var(--c-soft) 0 14px, transparent 14px 24px, var(--c-soft) 24px 36px,
-    transparent 36px 92px); animation: pulse 1.2s ease-in-out infinite alternate; }
+.skeleton { block-size: 474px; padding: 18px 20px; }
+.skeleton::before { content: ""; display: block; block-size: 100%; background-size: 100% 92px;
+  background-image: radial-gradient(circle at 18px 18px, var(--c-soft) 17.5px, transparent 18px),
+    linear-gradient(90deg, var(--c-surface) 48px, transparent 48px), linear-gradient(90deg, transparent 80%, var(--c-surface) 80%),
+    linear-gradient(var(--c-soft) 14px, transparent 14px 24px, var(--c-soft) 24px 36px, transparent 36px);
+  animation: pulse 1.2s ease-in-out infinite alternate; }
+.skeleton:dir(rtl)::before { transform: scaleX(-1); }
 @keyframes pulse { to { opacity: .35; } }
 .end { min-block-size: 1px; }
 .spinner { display: block; margin: 16px auto; inline-size: 22px; block-size: 22px; border-radius: 50%;

@@ -1,7 +1,6 @@
 // Toasts: at most three, each for some seconds, longer while it is pointed at or has the focus.
 
-import { el, iconButton, safe } from "./carillon-inbox.dom.js";
-import { avatar } from "./carillon-inbox.item.js";
+import { avatar, el, iconButton, safe } from "./carillon-inbox.dom.js";
 
 const MOST = 3;
 const MILLISECONDS = 6000;
