@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
-from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+import subprocess
+import sys
+from pathlib import Path
 
 from tests.architecture.sources import ROOT
 
+LINT = Path(sys.executable).with_name("lint-imports")
 
-def test_imports_go_downwards_only(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT)
-    status = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
-    assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+def test_imports_go_downwards_only() -> None:
+    """In a process of its own: import-linter cannot work in one where Twisted was imported."""
+    run = subprocess.run(
+        [LINT, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "0 broken" in run.stdout
