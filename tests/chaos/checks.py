@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from apps.notifications.statuses import MOVES, SETTLED, Status
-from tests.chaos import choice_checks
+from tests.chaos import choice_checks, inbox_checks
 from tests.chaos.evidence import Evidence, Probe, Target
 from tests.chaos.stage import LEASE
 from tests.chaos.violation import Found, Violation
@@ -187,35 +187,6 @@ def nothing_goes_backwards(seen: Evidence) -> Found:
             yield Violation("I6", "wrong", text)
 
 
-def inboxes_arrive(seen: Evidence) -> Found:
-    """I7: every client has each in-app notification of its person once, in order; the REST list agrees.
-
-    What was recalled is in no inbox, and a client may have it, from before, or not.
-    """
-    delivered_to: dict[int, set[UUID]] = {one.user: set() for one in seen.listened}
-    recalled = {id for id, target in seen.targets.items() if target.recalled}
-    for id, target in seen.targets.items():
-        if target.user in delivered_to and target.channel == "in_app" and target.status == Status.DELIVERED:
-            delivered_to[target.user] |= {id} - recalled
-    for one in seen.listened:
-        inbox, delivered = seen.inboxes.get(one.user, []), delivered_to[one.user]
-        if {id for _, id in inbox} != delivered or len(inbox) != len(delivered):
-            yield Violation(
-                "I7", "wrong", f"user {one.user}: {len(inbox)} in the inbox, {len(delivered)} delivered"
-            )
-        for name, got in (("socket", one.by_socket), ("REST list", one.by_rest)):
-            left = [item for item in got if item[1] not in recalled] if name == "socket" else got
-            if left != inbox or len(set(got)) < len(got):
-                yield Violation("I7", "wrong", f"user {one.user}, {name}: {_difference(got, inbox)}")
-
-
-def _difference(got: list[tuple[int, UUID]], inbox: list[tuple[int, UUID]]) -> str:
-    numbers = [sequence for sequence, _ in got]
-    missing = sorted({sequence for sequence, _ in inbox} - set(numbers))
-    doubled, in_order = len(numbers) - len(set(numbers)), numbers == sorted(numbers)
-    return f"{len(got)} of {len(inbox)}, missing {missing[:5]}, {doubled} twice, in order: {in_order}"
-
-
 def critical_is_fast(seen: Evidence) -> Found:
     """I8: within its bound wherever nothing that it needs is away; and that was measured under load."""
     measured = 0
@@ -282,7 +253,12 @@ CHECKS: tuple[Callable[[Evidence], Found], ...] = (
     keys_work_once,
     no_means_no,
     nothing_goes_backwards,
-    inboxes_arrive,
+    inbox_checks.inboxes_arrive,
+    inbox_checks.clients_have_it,
+    inbox_checks.events_come_once,
+    inbox_checks.inboxes_are_numbered,
+    inbox_checks.inboxes_are_counted,
+    inbox_checks.changes_are_kept,
     critical_is_fast,
     providers_are_as_told,
     choice_checks.choices_are_kept,

@@ -16,6 +16,8 @@ import orjson
 import psycopg
 
 from apps.users import places
+from tests.chaos import inboxes
+from tests.chaos.inboxes import Inboxes, Listened
 
 
 class Target(NamedTuple):
@@ -110,14 +112,6 @@ class Move(NamedTuple):
     example: UUID
 
 
-class Listened(NamedTuple):
-    """One person's in-app notifications, as (sequence, target)."""
-
-    user: int
-    by_socket: list[tuple[int, UUID]]
-    by_rest: list[tuple[int, UUID]]
-
-
 class Probe(NamedTuple):
     """One target of a critical notification."""
 
@@ -161,7 +155,7 @@ class Evidence:
     digests: dict[UUID, Digest] = field(default_factory=dict)  # that the engine has made, by target
     failovers: int = 0  # attempts by another provider than the one before
     listened: list[Listened] = field(default_factory=list)
-    inboxes: dict[int, list[tuple[int, UUID]]] = field(default_factory=dict)
+    inboxes: Inboxes = field(default_factory=Inboxes)
     probes: list[Probe] = field(default_factory=list)
     excused: list[Window] = field(default_factory=list)
     backed_up: list[float] = field(default_factory=list)  # when the bulk lanes were seen to be full
@@ -265,27 +259,24 @@ def read_database(connection: psycopg.Connection[Any], asked: Asked) -> Evidence
     found.rows = dict(run("SELECT id, related_id FROM notifications_notification").fetchall())
     found.moves = [Move(*row) for row in run(_MOVES)]
     (found.claims,) = run("SELECT count(*) FROM delivery_claim").fetchone() or (0,)
-    inbox = run(_INBOX)
-    for user, sequence, target in inbox:
-        found.inboxes.setdefault(user, []).append((sequence, target))
+    found.inboxes = inboxes.read(connection)
     run("COMMIT")
     return found
 
 
-_INBOX = """
-SELECT user_id, sequence, target_id FROM notifications_inboxitem WHERE recalled_at IS NULL ORDER BY 1, 2
-"""
 _KEPT = (
     "notifications_notification",
     "notifications_notificationtarget",
     "notifications_deliveryattempt",
     "notifications_inboxitem",
+    "notifications_inboxstate",
     "delivery_claim",
     "delivery_provider",
     "delivery_providerevent",
     "notifications_targetdecision",
     "chaos_move",
     "chaos_unknown",
+    "chaos_inbox",
 )
 
 

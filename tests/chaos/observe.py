@@ -1,4 +1,5 @@
-"""What the run sees of the database meanwhile: every move, every unknown outcome, what is in the air."""
+"""What the run sees of the database meanwhile: every move, every unknown outcome, every step of an inbox,
+what is in the air."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-ENGAGEMENT = ("seen_at", "read_at", "opened_at", "clicked_at", "archived_at", "complained_at")
+ENGAGEMENT = ("opened_at", "clicked_at", "complained_at")
 _CHANGED = " OR ".join(
     f"(OLD.{name} IS NOT NULL AND NEW.{name} IS DISTINCT FROM OLD.{name})" for name in ENGAGEMENT
 )
@@ -34,11 +35,24 @@ CREATE FUNCTION chaos_note_unknown() RETURNS trigger LANGUAGE plpgsql AS $$ BEGI
 END $$;
 CREATE TRIGGER chaos_unknown AFTER INSERT OR UPDATE ON notifications_deliveryattempt FOR EACH ROW
     WHEN (NEW.outcome = 'unknown') EXECUTE FUNCTION chaos_note_unknown();
+
+CREATE TABLE chaos_inbox (
+    user_id bigint, number bigint, target_id uuid, recalled boolean, sequence bigint,
+    seen_at timestamptz, read_at timestamptz, archived_at timestamptz, snoozed_until timestamptz,
+    action text, acted_at timestamptz);
+CREATE FUNCTION chaos_note_inbox() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO chaos_inbox VALUES (
+        NEW.user_id, greatest(NEW.sequence, NEW.change), NEW.target_id, NEW.recalled_at IS NOT NULL,
+        NEW.sequence, NEW.seen_at, NEW.read_at, NEW.archived_at, NEW.snoozed_until, NEW.action, NEW.acted_at);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER chaos_inbox AFTER INSERT OR UPDATE ON notifications_inboxitem FOR EACH ROW
+    EXECUTE FUNCTION chaos_note_inbox();
 """
 
 
 def install(connection: psycopg.Connection[Any]) -> None:
-    """Write down from now on what moves and what ends unknown."""
+    """Write down from now on what moves, what ends unknown, and each step of an inbox."""
     connection.execute(_INSTALL)
 
 
@@ -122,6 +136,8 @@ SELECT status, count(*) FROM notifications_notificationtarget
 WHERE status NOT IN ('skipped', 'sent', 'delivered', 'failed', 'dead', 'cancelled', 'expired') GROUP BY 1
 UNION ALL SELECT 'claim', count(*) FROM delivery_claim HAVING count(*) > 0
 UNION ALL SELECT 'receipt', count(*) FROM delivery_receipt WHERE due_at IS NOT NULL HAVING count(*) > 0
+UNION ALL
+SELECT 'snoozed', count(*) FROM notifications_inboxitem WHERE snoozed_until IS NOT NULL HAVING count(*) > 0
 UNION ALL SELECT 'audience chunk', count(*) FROM notifications_audiencechunk HAVING count(*) > 0
 """
 

@@ -57,7 +57,7 @@ def about(run: Run, seen: Evidence) -> str:
         f"unknown attempts: {seen.unknown.total()} of at most {checks.unknown_bound(seen)}",
         f"  {seen.unanswered} messages were not answered, {seen.in_the_air} were in the air at faults",
         f"critical lane: {len(seconds)} of {len(seen.probes)} not excused, {latency}",
-        f"clients: {len(seen.listened)}, {sum(one.connections for one in run.sockets.listeners)} connections",
+        _clients(run, seen),
         f"cancelled: {len(seen.cancelled)} notifications; suppressed: {len(seen.suppressed)} addresses",
         f"removed: {len(seen.removed)} devices",
         f"choices: {run.choices.changes} changes, {len(seen.offs)} times off; {len(seen.digests)} digests",
@@ -66,6 +66,20 @@ def about(run: Run, seen: Evidence) -> str:
         f"quiet: {quiet}",
     ]
     return "\n".join(lines)
+
+
+def _clients(run: Run, seen: Evidence) -> str:
+    listeners = run.sockets.listeners
+    connections = sum(len(one.connections) for one in listeners)
+    rereads = sum(one.rereads for one in listeners)
+    events = sum(len(numbers) for one in listeners for numbers in one.connections)
+    changes = sum(len(one.done) for one in listeners)
+    told = f"{len(listeners)}, {connections} connections, {events} events, {rereads} times read anew"
+    return f"clients: {told}; {changes} changes of inboxes acknowledged, {_steps(seen)} of all people's"
+
+
+def _steps(seen: Evidence) -> int:
+    return sum(map(len, seen.inboxes.steps.values()))
 
 
 def _counts(names: Counter[str]) -> str:

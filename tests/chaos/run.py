@@ -14,13 +14,13 @@ from project import loop
 from tests.chaos import evidence, excuses, observe, people, simulator
 from tests.chaos.choices import Choices
 from tests.chaos.client import Client
-from tests.chaos.evidence import Asked, Evidence, Listened, Probe
+from tests.chaos.evidence import Asked, Evidence, Probe
 from tests.chaos.excuses import Hit
 from tests.chaos.fault import Fault
 from tests.chaos.faults import FAULTS
 from tests.chaos.plan import PROFILES, PROVIDERS, Planned
 from tests.chaos.probes import Probes
-from tests.chaos.sockets import Listener, Sockets
+from tests.chaos.sockets import Sockets
 from tests.chaos.stage import GRACE, LEASE, RETRY_CAP, SWEEP, TIMEOUT, Stage
 from tests.chaos.traffic import Traffic
 
@@ -34,7 +34,8 @@ SETTLED_WITHIN = LEASE + SWEEP + GRACE + RETRY_CAP * 1.25 + TIMEOUT + MARGIN + M
 REPORTED = ("sms", "email")  # channels whose providers send receipts, round by round
 # The shares of all targets that come at once, by the bulk lanes: while faults rain, and in the calms.
 IN_ROUNDS, IN_CALMS = 0.25, 0.25
-_LASTS = "SELECT user_id, max(sequence) FROM notifications_inboxitem GROUP BY 1"  # a head may be recalled
+_HEADS = "SELECT user_id, head FROM notifications_inboxstate"
+TWO_TABS = 6  # of those who listen: the second one only looks on
 
 
 @dataclass
@@ -73,7 +74,9 @@ class Run:
         """Traffic, faults and calms, until everything is healed and has had time to settle."""
         pace = PROFILES[profile]
         for user_id in self.people.listening:
-            loop.run(self.sockets.come_and_go(user_id))
+            loop.run(self.sockets.come_and_go(user_id, changes=True))
+        for user_id in self.people.listening[:TWO_TABS]:
+            loop.run(self.sockets.come_and_go(user_id, changes=False))
         critical = loop.run(self.probes.keep_critical())
         changes = loop.run(self.traffic.change_devices())
         told = loop.run(self.traffic.tell_choosing())
@@ -154,6 +157,7 @@ class Run:
     def _settle(self) -> None:
         self._finish(loop.run(self.traffic.finish()))
         self._finish(loop.run(self.choices.choose_nothing()))
+        self.sockets.be_content()
         began = time.monotonic()
         if self._until(self._is_quiet, SETTLED_WITHIN):
             self.quiet_after = time.monotonic() - began
@@ -166,8 +170,8 @@ class Run:
 
     def _have_all(self) -> bool:
         with self.stage.connection() as connection:
-            lasts = dict(connection.execute(_LASTS).fetchall())
-        return all(one.last >= lasts.get(one.user_id, 0) for one in self.sockets.listeners)
+            heads = dict(connection.execute(_HEADS).fetchall())
+        return all(one.copy.last >= heads.get(one.user_id, 0) for one in self.sockets.listeners)
 
     # --- the books -----------------------------------------------------------------------------------------
 
@@ -187,7 +191,7 @@ class Run:
         seen.promised = {UUID(id): (one.row, one.targets) for id, one in self.traffic.accepted.items()}
         seen.told_cancelled = {UUID(id) for id in self.traffic.told_cancelled}
         seen.wrong = self.traffic.wrong
-        seen.listened = [loop.run(self._listened(one)).result() for one in self.sockets.listeners]
+        seen.listened = [loop.run(self.sockets.listened(one)).result() for one in self.sockets.listeners]
         answered = {UUID(one.id): one.answered for one in self.probes.critical}
         seen.probes = [
             Probe(id, target.channel, answered[target.notification])
@@ -200,10 +204,6 @@ class Run:
         seen.unanswered = sum(self.stage.links[name].unanswered for name in PROVIDERS)
         seen.in_the_air = self.watch.air.total()
         return seen
-
-    async def _listened(self, one: Listener) -> Listened:
-        """What the person's clients were sent, and what their inbox says over HTTP."""
-        return Listened(one.user_id, one.received, await self.sockets.inbox(one.user_id))
 
 
 def _hit(outcome: Outcome) -> Hit:

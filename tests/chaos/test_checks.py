@@ -8,10 +8,12 @@ from uuid import UUID
 
 import pytest
 
+from apps.notifications.inbox_numbers import Counts
 from project.ids import attempt_id
 from tests.chaos import checks
 from tests.chaos.checks import CRITICAL_BOUND, DRAINED_WITHIN
-from tests.chaos.evidence import Attempt, Drain, Entry, Evidence, Listened, Move, Probe, Target, Window
+from tests.chaos.evidence import Attempt, Drain, Entry, Evidence, Move, Probe, Target, Window
+from tests.chaos.inboxes import Inboxes, Item, Step
 from tests.chaos.stage import LEASE
 from tests.chaos.violation import Violation
 
@@ -43,7 +45,6 @@ def accepted(of: UUID, number: int = 1, at: float = NOW, *, by: str = "", key: s
 @pytest.fixture
 def seen() -> Evidence:
     """A run that went well: something of each kind, one ambiguity, one excuse."""
-    inbox = [(1, IN_APP)]
     return Evidence(
         targets={
             EMAIL: target("email", "sent"),
@@ -81,8 +82,11 @@ def seen() -> Evidence:
         cancelled={CANCELLED: NOW},
         told_cancelled={GONE},
         suppressed={("sms", "+15005550911"): NOW + 1},
-        listened=[Listened(USER, list(inbox), list(inbox))],
-        inboxes={USER: inbox},
+        inboxes=Inboxes(
+            items={USER: {IN_APP: Item(1)}},
+            standings={USER: Counts(1, 1, 1)},
+            steps={USER: [Step(1, IN_APP, Item(1))]},
+        ),
         probes=[Probe(CODE, "sms", NOW)],
         backed_up=[NOW - 0.5],
         unanswered=2,
@@ -301,68 +305,6 @@ def test_i6_finds_a_move_that_is_not_in_the_table(seen: Evidence, old: str, new:
 def test_i6_finds_an_engagement_time_that_changed(seen: Evidence) -> None:
     seen.moves.append(Move("sent", "sent", True, 1, EMAIL))
     assert found(seen) == {"I6"}
-
-
-@pytest.mark.parametrize("where", ["by_socket", "by_rest"])
-@pytest.mark.parametrize(
-    "got",
-    [
-        [(1, IN_APP)],
-        [(1, IN_APP), (2, NEW), (2, NEW)],
-        [(2, NEW), (1, IN_APP)],
-        [(1, NEW), (2, IN_APP)],
-    ],
-    ids=["missing", "twice", "out of order", "another"],
-)
-def test_i7_finds_what_a_client_has_not_just_once_in_order(
-    seen: Evidence, where: str, got: list[tuple[int, UUID]]
-) -> None:
-    inbox = [(1, IN_APP), (2, NEW)]
-    seen.targets[NEW] = target("in_app", "delivered", of=CRITICAL)
-    seen.inboxes[USER] = inbox
-    seen.listened = [Listened(USER, list(inbox), list(inbox))]
-    assert found(seen) == set()
-    books = {"by_socket": inbox, "by_rest": inbox, where: got}
-    seen.listened = [Listened(USER, **books)]
-    assert found(seen) == {"I7"}
-
-
-def test_i7_finds_a_delivered_target_that_is_in_no_inbox(seen: Evidence) -> None:
-    seen.targets[NEW] = target("in_app", "delivered", of=CRITICAL)
-    assert found(seen) == {"I7"}
-
-
-RECALLED_AFTER_IT_CAME = [(1, IN_APP), (2, NEW)]
-
-
-@pytest.mark.parametrize(
-    "by_socket", [RECALLED_AFTER_IT_CAME, [(1, IN_APP)]], ids=["came before", "never came"]
-)
-def test_i7_lets_a_client_have_had_what_was_recalled(
-    seen: Evidence, by_socket: list[tuple[int, UUID]]
-) -> None:
-    seen.targets[NEW] = target("in_app", "delivered", of=CRITICAL)._replace(recalled=True)
-    seen.listened = [Listened(USER, by_socket, [(1, IN_APP)])]
-    assert found(seen) == set()
-
-
-@pytest.mark.parametrize(
-    "listened",
-    [
-        Listened(USER, [(1, IN_APP), (2, NEW), (2, NEW)], [(1, IN_APP)]),
-        Listened(USER, [(1, IN_APP)], [(1, IN_APP), (2, NEW)]),
-    ],
-    ids=["sent again", "still in the list"],
-)
-def test_i7_finds_what_comes_back_after_its_recall(seen: Evidence, listened: Listened) -> None:
-    seen.targets[NEW] = target("in_app", "delivered", of=CRITICAL)._replace(recalled=True)
-    seen.listened = [listened]
-    assert found(seen) == {"I7"}
-
-
-def test_i7_finds_what_was_recalled_and_is_in_the_inbox(seen: Evidence) -> None:
-    seen.targets[IN_APP] = seen.targets[IN_APP]._replace(recalled=True)
-    assert found(seen) == {"I7"}
 
 
 def late(seen: Evidence) -> None:

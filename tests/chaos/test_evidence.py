@@ -9,10 +9,12 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from apps.notifications import holds
+from apps.notifications import holds, inbox, inbox_changes, inbox_numbers
+from apps.notifications.inbox_changes import Change, Kind
+from apps.notifications.inbox_models import InboxItem
 from apps.notifications.models import DeliveryAttempt, NotificationTarget
 from apps.notifications.statuses import Status
-from project import clock, ids
+from project import clock, db, ids
 from tests.chaos import evidence, observe
 from tests.chaos.checks import CHECKS
 from tests.chaos.evidence import Asked, Entry, Evidence, Off, Typed
@@ -20,8 +22,8 @@ from tests.support import database, rows, templates
 
 pytestmark = pytest.mark.django_db(transaction=True)
 _DROP = """
-DROP FUNCTION chaos_note_move, chaos_note_unknown CASCADE;
-DROP TABLE chaos_move, chaos_unknown
+DROP FUNCTION chaos_note_move, chaos_note_unknown, chaos_note_inbox CASCADE;
+DROP TABLE chaos_move, chaos_unknown, chaos_inbox
 """
 
 
@@ -69,6 +71,27 @@ def test_a_digest_is_no_stranger(watched: psycopg.Connection[Any], waiting: list
     assert violated(seen) == set()
     NotificationTarget.objects.filter(id=waiting[0]).update(merged_into=None)
     assert violated(read(watched)) == {"I12"}
+
+
+def test_inboxes_are_read_with_every_step(watched: psycopg.Connection[Any]) -> None:
+    user = rows.people()[0].pk
+    note = rows.notification(related_id="key-1")
+    made = rows.targets(note, Status.DELIVERED, 3, user_id=user, channel="in_app", lane="in_app.normal")
+    inbox.add([inbox.Entry(target, user, note.pk, "", "Title", "Body") for target in made])
+    inbox_changes.change(user, Change(kind=Kind.READ, ids=made[:1]))
+    with db.one_transaction():
+        inbox.recall(made[1:2])
+    seen = read(watched)
+    assert seen.inboxes.standings == {user: inbox_numbers.counts_of(user)} == {user: (5, 1, 1)}
+    assert seen.inboxes.items[user].keys() == {made[0], made[2]}
+    assert seen.inboxes.items[user][made[0]].read_at is not None
+    steps = [(step.number, step.target, step.recalled) for step in seen.inboxes.steps[user]]
+    assert steps == [(1, made[0], False), (2, made[1], False), (3, made[2], False), (4, made[0], False),
+                     (5, made[1], True)]  # fmt: skip
+    assert seen.inboxes.steps[user][3].item == seen.inboxes.items[user][made[0]]
+    assert violated(seen) == set()
+    InboxItem.objects.filter(pk=made[2]).update(read_at=clock.now())  # past the numbers and the counts
+    assert violated(read(watched)) == {"I13"}
 
 
 def test_a_call_to_one_who_has_it_off_is_seen(watched: psycopg.Connection[Any], waiting: list[UUID]) -> None:

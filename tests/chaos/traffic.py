@@ -13,12 +13,13 @@ from typing import Any
 
 import orjson
 
-from project.dev.demo import TEMPLATE
+from project.dev.demo import TEMPLATE, TEMPLATES
 from project.queues import CHANNELS, PRIORITIES
 from tests.chaos.choices import Choices
 from tests.chaos.client import Answer, Client
 from tests.chaos.people import People
 
+ASKING = "approval-wanted"  # a template in-app, with buttons
 AT_ONCE = 16  # requests in the air
 WIDE = 510  # people, by two channels: more than 1,000 targets go by the bulk lanes
 REPLAYED = 50  # requests that may be sent again
@@ -125,6 +126,8 @@ class Traffic:
         if self._chance.random() < 0.15:
             seconds = self._chance.uniform(1, 4)
             row["scheduled_at"] = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+        if listening and self._chance.random() < 0.3:
+            return row | {"channels": ["in_app"], "template": ASKING, "payload": TEMPLATES[ASKING][2]}
         return row | self._words()
 
     def _words(self) -> dict[str, Any]:
