@@ -20,6 +20,7 @@ export class CarillonInbox extends HTMLElement {
   #ui = null;
   #panel = null; // its code is loaded when it is first wanted
   #toasts = null;
+  #inside = false; // whether the focus was in the panel as it closed
   #unread = null;
   #heard = null;
   #listening = new AbortController();
@@ -105,10 +106,7 @@ export class CarillonInbox extends HTMLElement {
   }
 
   close() {
-    if (!this.opened) return;
-    const inside = this.shadowRoot.activeElement;
-    this.#panel.node.hidePopover();
-    if (inside) this.#ui.bell.focus();
+    if (this.opened) this.#panel.node.hidePopover();
   }
 
   // --- Nodes ---------------------------------------------------------------------------------------------
@@ -134,7 +132,9 @@ export class CarillonInbox extends HTMLElement {
     if (this.#panel) return;
     const { bell } = this.#ui;
     this.#panel = new Panel(this.#ui);
-    this.#panel.node.addEventListener("beforetoggle", (event) => event.newState === "closed" && this.#closed());
+    const closed = (listener) => (event) => event.newState === "closed" && listener();
+    this.#panel.node.addEventListener("beforetoggle", closed(() => this.#closing()));
+    this.#panel.node.addEventListener("toggle", closed(() => this.#closed()));
     this.#panel.node.addEventListener("focusout", (event) => this.#left(event));
     bell.after(this.#panel.node);
     bell.popoverTargetElement = this.#panel.node; // so that a press on it does not dismiss the panel first
@@ -181,9 +181,15 @@ export class CarillonInbox extends HTMLElement {
     else this.open().catch(() => this.#ui.announce(this.#ui.t("loadFailed")));
   }
 
-  #closed() {
+  #closing() {
+    this.#inside = this.#panel.node.contains(this.shadowRoot.activeElement);
     set(this.#ui.bell, "aria-expanded", "false");
-    queueMicrotask(() => this.#panel.closed());
+  }
+
+  #closed() {
+    const focused = this.shadowRoot.activeElement; // until the next frame still the one that is hidden
+    if (this.#inside && (!focused || this.#panel.node.contains(focused))) this.#ui.bell.focus();
+    this.#panel.closed();
     this.#ui.emit("carillon-close");
   }
 

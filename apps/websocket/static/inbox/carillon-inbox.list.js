@@ -51,6 +51,10 @@ export class List {
     return this.#held.size;
   }
 
+  get size() {
+    return this.#order.length;
+  }
+
   get #atTop() {
     return this.#scroller.scrollTop < 8;
   }

@@ -158,7 +158,7 @@ export class Panel {
   #state(state) {
     const busy = state === "loading" || state === "more";
     set(this.feed, "aria-busy", `${busy}`);
-    set(this.feed, "hidden", state === "loading" || state === "empty");
+    set(this.feed, "hidden", !this.list.size);
     this.place.replaceChildren(...this.#placeholder(state));
     set(this.newer, "hidden", !this.list.held);
     this.newer.replaceChildren(icon("up"), this.#ui.t("more", { n: this.list.held }));

@@ -43,8 +43,8 @@ class Preferences {
   #show(preferences) {
     this.#shown = preferences;
     const focused = this.node.getRootNode().activeElement?.dataset.key;
-    const rows = [this.#everything(), ...this.#types()];
-    this.node.replaceChildren(...rows);
+    const types = preferences.effective.types.map((type) => this.#type(type));
+    this.node.replaceChildren(this.#everything(), ...types);
     if (focused) this.node.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
   }
 
@@ -60,16 +60,6 @@ class Preferences {
     return this.#group({ name: t("everything") }, [all, ...channels.filter((one) => one !== "all").map((channel) =>
       this.#switch(this.#channel(channel), channel, !this.#paused && !isOff(this.#shown.channels[channel]),
         this.#paused, (on) => ({ channels: { [channel]: on ? "on" : "off" } })))]);
-  }
-
-  #types() {
-    let category = null;
-    const sorted = [...this.#shown.effective.types].sort((one, other) => one.category.localeCompare(other.category));
-    return sorted.flatMap((type) => {
-      const heading = type.category === category ? [] : [el("h3", "preferences-category", {}, type.category)];
-      category = type.category;
-      return [...heading, this.#type(type)];
-    });
   }
 
   #type(type) {

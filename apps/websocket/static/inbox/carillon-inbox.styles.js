@@ -139,9 +139,6 @@ a.item-link::after { content: ""; position: absolute; inset: 0; }
 .menu-time { color: var(--c-muted); }
 
 .preferences { flex: 1; overflow-y: auto; overscroll-behavior: contain; scrollbar-width: thin; border-block-start: 1px solid var(--c-line); }
-.preferences-category { padding-block: 18px 2px; padding-inline: 20px; font-size: 12.5px; font-weight: 600;
-  color: var(--c-muted); }
-.preferences-category::first-letter { text-transform: uppercase; }
 .preferences-type { padding-block: 14px 16px; padding-inline: 20px; border-block-end: 1px solid var(--c-line); }
 .preferences-name { font-weight: 600; }
 .preferences-note { color: var(--c-muted); font-size: 13px; }
