@@ -21,6 +21,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 
 from tests.browser.site import Site, running
 
+SLOWEST = 120  # seconds for one test
 SCREENSHOTS = Path(__file__).resolve().parents[2] / ".carillon" / "screenshots"  # kept after the run
 BLANK = "<!doctype html><html lang=en><meta charset=utf-8><title>Blank</title><link rel=icon href=data:,>"
 
@@ -32,6 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+            item.add_marker(pytest.mark.timeout(SLOWEST))  # what a page promises it may never keep
             item.add_marker(pytest.mark.django_db)  # pytest-django makes a database only if somebody has this
 
 
