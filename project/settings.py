@@ -92,7 +92,8 @@ TEMPLATES = [
 STATIC_URL = "/static/"
 STATIC_ROOT = env.str("STATIC_ROOT", str(BASE_DIR / "staticfiles"))
 WHITENOISE_USE_FINDERS = DEBUG
-STORAGES = {  # collectstatic writes each file compressed, too; their names stay, since other sites' pages load them
+# collectstatic writes each file compressed, too; their names stay, since other sites' pages load them.
+STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }

@@ -20,7 +20,8 @@ def policy(site: Site) -> str:
     """As strict as the documentation promises."""
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        f"connect-src 'self' {site.sockets} {site.socket_url}; base-uri 'none'; require-trusted-types-for 'script'"
+        f"connect-src 'self' {site.sockets} {site.socket_url}; base-uri 'none'; "
+        "require-trusted-types-for 'script'"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -51,10 +52,12 @@ STATES: list[State] = [listed, hovered, menu, archived, empty, preferences]
 async def violations(page: Page) -> list[str]:
     """Of each rule that is broken its name and the places."""
     found = await Axe().run(page)
-    return [
-        f"{one['id']}: {json.dumps([node['target'] for node in one['nodes']])} {one['nodes'][0]['failureSummary']}"
-        for one in found.response["violations"]
-    ]
+    return [_told(one) for one in found.response["violations"]]
+
+
+def _told(violation: dict[str, Any]) -> str:
+    nodes = violation["nodes"]
+    return f"{violation['id']}: {json.dumps([node['target'] for node in nodes])} {nodes[0]['failureSummary']}"
 
 
 async def filled(site: Site, page: Page, **attributes: str) -> Locator:
