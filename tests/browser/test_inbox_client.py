@@ -13,7 +13,7 @@ from tests.browser.inbox_client import NETWORK_NOISE, client, elsewhere, has_rea
 from tests.browser.site import Site
 
 MODULE = Path(__file__).resolve().parents[2] / "apps/websocket/static/inbox/inbox.js"
-BUTTONS = [{"id": "yes", "label": "Yes", "link": ""}, {"id": "no", "label": "No", "link": ""}]
+BUTTONS = '[{"id": "yes", "label": "Yes", "link": ""}, {"id": "no", "label": "No", "link": ""}]'
 
 
 async def test_it_is_small() -> None:
@@ -91,16 +91,21 @@ async def test_a_list_that_is_older_than_the_socket_loses_nothing(site: Site, pa
     ada = await site.person()
     await site.fill(ada, 1)
     mine = await client(site, page, ada, connect=False)
-    await page.evaluate("const real = fetch; window.fetch = async (...call) => {"
-                        "const answer = await real(...call); await new Promise((go) => (window.go = go));"
-                        "return answer; }")  # fmt: skip
+    await page.evaluate("""() => {
+      const real = window.fetch;
+      window.fetch = async (...call) => {
+        const answer = await real(...call);
+        await new Promise((resolve) => (window.release = resolve));
+        return answer;
+      };
+    }""")
     await mine.begin("list", "list()")
-    await page.wait_for_function("window.go")
+    await page.wait_for_function("() => Boolean(window.release)")
     await site.fill(ada, 2, title="Between")
     await mine.call("connect()")
     await mine.is_("live")
     assert await mine.told("notification") == []
-    await page.evaluate("go()")
+    await page.evaluate("() => release()")
     told = await mine.tells("notification", 2)
     assert [one["item"]["title"] for one in told] == ["Between 1", "Between 2"]
     assert (await mine.outcome("list"))["value"]["counts"]["head"] == 1
