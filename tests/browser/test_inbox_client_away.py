@@ -106,7 +106,9 @@ async def test_who_remembers_more_than_there_is_begins_anew(site: Site, page: Pa
     await site.fill(ada, 2)
     mine = await client(site, page, ada, connect=False)
     counts = {"head": 99, "unread": 9, "unseen": 9}
-    await page.route(re.compile(r"/api/inbox/\?"), lambda route: route.fulfill(json={"items": [], "counts": counts}))
+    await page.route(
+        re.compile(r"/api/inbox/\?"), lambda route: route.fulfill(json={"items": [], "counts": counts})
+    )
     await mine.call("list()")
     assert await mine.call("counts") == counts
     await mine.call("connect()")

@@ -1,13 +1,13 @@
-/** A person's inbox, without a face. Use: docs/inbox-client.md. Protocol: docs/inbox-protocol.md. MIT. */
+/** A person's inbox: docs/inbox-client.md. */
 
-const MOST_IDS = 400; // more do not fit into a message of 16 KiB
+const MOST_IDS = 400; // that fit into 16 KiB
 const MOST_WAITING = 1000;
-const BUNDLE = 250; // these five are in ms
+const BUNDLE = 250; // ms, as the next four
 const ANSWER = 10_000;
 const COMMIT = 30_000;
 const LATER = 5_000;
-const STEADY = 5_000; // a connection that lasts as long is a success
-const LOST = 1006; // close codes: the browsers', our own, the server's
+const STEADY = 5_000;
+const LOST = 1006; // close codes
 const AGAIN = 4000;
 const NO_TOKEN = 4001;
 const UNAUTHORIZED = 4401;
@@ -21,26 +21,19 @@ export class InboxError extends Error {
 }
 
 const isTemporary = ({ code, status }) =>
-  ["network", "token", "unavailable"].includes(code) || [401, 408, 429].includes(status) || status >= 500;
+  /^(network|token|other_person|unavailable)$/.test(code) || /^(401|429|5..)$/.test(status);
 
-const jittered = (seconds) => seconds * (0.5 + Math.random() / 2);
-
-/** Whose token (a JWT) it is, or null. */
-function personOf(token) {
+function attempt(work) {
   try {
-    return JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).sub;
+    return work();
   } catch {
     return null;
   }
 }
 
-function allowedStorage() {
-  try {
-    return globalThis.localStorage;
-  } catch {
-    return null;
-  }
-}
+/** Whose token it is, or null. */
+const personOf = (token) =>
+  attempt(() => JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).sub);
 
 function changesOf(type, which, more) {
   if (which?.upTo !== undefined) return [{ type, up_to: which.upTo, ...more }];
@@ -57,15 +50,15 @@ function merged(a, b) {
   if (ids.length <= MOST_IDS) return { ...a, ids };
 }
 
-/** Changes not yet answered. In the storage each has its own key: tabs do not overwrite each other's. */
+/** Changes not yet answered. Each has its own key: tabs do not overwrite each other's. */
 class Outbox {
   #storage;
   #prefix;
-  #own = new Map(); // this page's: { change (unless the storage has it), resolve, reject }
+  #own = new Map(); // this page's; `change` is null once the storage has it
   #tab = Math.random().toString(36).slice(2);
   #last = 0;
 
-  /** Until now they were in memory. */
+  /** Until then they are in memory. */
   keepIn(storage, prefix) {
     this.#storage = storage;
     this.#prefix = prefix;
@@ -74,7 +67,7 @@ class Outbox {
 
   add(change) {
     return new Promise((resolve, reject) => {
-      if (this.keys().length >= MOST_WAITING) throw new InboxError("queue_full", "Too many changes wait.");
+      if (this.keys().length >= MOST_WAITING) throw new InboxError("queue_full");
       this.#last = Math.max(Date.now(), this.#last + 1);
       const key = `${this.#last}-${this.#tab}`;
       const entry = { change, resolve, reject };
@@ -85,12 +78,10 @@ class Outbox {
 
   #store(key, entry) {
     if (!this.#storage || !entry.change) return;
-    try {
-      this.#storage.setItem(this.#prefix + key, JSON.stringify(entry.change));
+    attempt(() => {
+      this.#storage.setItem(this.#prefix + key, JSON.stringify(entry.change)); // unless it is full
       entry.change = null;
-    } catch {
-      // It is full.
-    }
+    });
   }
 
   /** Of every tab, in order. */
@@ -103,20 +94,19 @@ class Outbox {
     return keys.sort();
   }
 
-  /** The oldest that fit into one message, or just one: { keys, change }, or undefined. */
+  /** The oldest that fit into one message: { keys, change }. */
   next(alone) {
     let next;
     for (const key of this.keys()) {
-      const own = this.#own.get(key)?.change;
-      const change = own ?? JSON.parse(this.#storage.getItem(this.#prefix + key));
-      const both = next ? change && merged(next.change, change) : change;
-      if (both) next = { keys: [...(next?.keys ?? []), key], change: both };
-      if (next && (alone || !both)) break;
+      const change = this.#own.get(key)?.change ?? JSON.parse(this.#storage.getItem(this.#prefix + key));
+      if (!change) continue;
+      const both = next ? merged(next.change, change) : change;
+      if (!both || (next && alone)) break;
+      next = { keys: [...(next?.keys ?? []), key], change: both };
     }
     return next;
   }
 
-  /** how: "resolve" or "reject" */
   settle(keys, how, outcome) {
     for (const key of keys) {
       this.#storage?.removeItem(this.#prefix + key);
@@ -125,9 +115,9 @@ class Outbox {
     }
   }
 
-  /** Do it while no other tab does. First, those of ours are settled that another tab has sent. */
+  /** One tab at a time. Before its turn, those of ours are settled that another tab has sent. */
   async inTurn(work) {
-    const locks = this.#storage && globalThis.navigator?.locks; // there are none in insecure contexts
+    const locks = this.#storage && globalThis.navigator?.locks; // in secure contexts
     const turn = () => {
       const kept = new Set(this.keys());
       this.settle([...this.#own.keys()].filter((key) => !kept.has(key)), "resolve", { changed: 0 });
@@ -141,13 +131,13 @@ export class Inbox extends EventTarget {
   #options;
   #status = "closed";
   #counts = null;
-  #life = null; // an AbortController, from connect() to close()
-  #link = null; // the present connection
+  #life = null; // from connect() to close()
+  #link = null; // the connection
   #wake = () => {};
   #token = null; // a promise
   #person;
-  #last = null; // we have everything up to this number
-  #first = null; // and went on from this one
+  #last = null; // we have all up to this number
+  #missed;
   #within = 0; // seconds
   #silence = 45_000;
 
@@ -155,7 +145,7 @@ export class Inbox extends EventTarget {
   #timer = null;
   #sending = false;
   #more = false;
-  #waiting = 0; // as told last
+  #waiting = 0; // as told
   #refs = 0;
   #pace = 0;
 
@@ -166,7 +156,7 @@ export class Inbox extends EventTarget {
     const {
       socketUrl = `${url.replace(/^http/, "ws")}/ws/notifications/`,
       streamUrl = new URL("/api/inbox/stream/", socketUrl.replace(/^ws/, "http")).href,
-      storage = allowedStorage(),
+      storage = attempt(() => globalThis.localStorage),
       fetch = (...call) => globalThis.fetch(...call),
       WebSocket = globalThis.WebSocket,
     } = options;
@@ -177,26 +167,24 @@ export class Inbox extends EventTarget {
   get counts() { return this.#counts; }
 
   connect() {
-    if (this.#life) return;
+    if (this.#life) return this.#hurry();
     this.#life = new AbortController();
     const { signal } = this.#life;
-    const { document = null } = globalThis;
+    const visible = () => document.hidden || this.#hurry();
     globalThis.addEventListener?.("online", () => this.#hurry(), { signal });
     globalThis.addEventListener?.("offline", () => this.#link?.end(), { signal });
-    document?.addEventListener("visibilitychange", () => document.hidden || this.#hurry(), { signal });
+    globalThis.document?.addEventListener("visibilitychange", visible, { signal });
     this.#become("connecting");
     this.#run(signal);
   }
 
   close() { this.#stop(); }
 
-  // What is asked
-
   async list({ pageSize, ...filters } = {}) {
     const asked = Object.entries({ ...filters, page_size: pageSize }).filter(([, value]) => value != null);
     const path = `inbox/?${new URLSearchParams(asked)}`;
     const { items, page_info: pageInfo, counts } = await this.#http("GET", path);
-    if (this.#first === null || counts.head < this.#first) this.#goOnFrom(counts.head);
+    if (this.#last === null || counts.head < this.#last) this.#goOnFrom(counts.head); // it may be older
     this.#count(counts);
     return { items, pageInfo, counts };
   }
@@ -204,8 +192,6 @@ export class Inbox extends EventTarget {
   item(id) { return this.#http("GET", `inbox/${id}/`); }
   preferences() { return this.#http("GET", "preferences/"); }
   setPreferences(body) { return this.#http("PATCH", "preferences/", body); }
-
-  // What is changed
 
   read(which) { return this.#change(changesOf("read", which), BUNDLE); }
   unread(which) { return this.#change(changesOf("unread", which)); }
@@ -221,7 +207,7 @@ export class Inbox extends EventTarget {
       changed: done.reduce((sum, { changed }) => sum + changed, 0),
       counts: this.#counts,
     }));
-    all.catch((error) => error.code === "queue_full" && this.#raise(error)); // others were told as they came
+    all.catch((error) => error.code === "queue_full" && this.#raise(error));
     this.#announce();
     this.#sendIn(within);
     return all;
@@ -249,7 +235,7 @@ export class Inbox extends EventTarget {
   }
 
   async #sendAll() {
-    let alone = 0; // so many one by one, since one of them is refused
+    let alone = 0; // so many, since one of them is refused
     for (let next; this.#status === "live" && (next = this.#outbox.next(alone > 0)); this.#announce()) {
       alone -= 1;
       try {
@@ -268,7 +254,7 @@ export class Inbox extends EventTarget {
   }
 
   async #commit({ type, ...rest }) {
-    // The server allows 60 messages at once and 5 a second. Some are for pings and the like.
+    // 40 at once and 4 a second: the server allows a little more.
     this.#pace = Math.max(this.#pace, Date.now() - 10_000) + 250;
     await new Promise((resolve) => setTimeout(resolve, this.#pace - Date.now()));
     const link = this.#link;
@@ -288,7 +274,7 @@ export class Inbox extends EventTarget {
   async #run(signal) {
     let tries = 0;
     let denied = 0;
-    let refused = 0; // so often in a row the socket could not be opened
+    let refused = 0; // so often the socket did not open
     while (!signal.aborted) {
       const streaming = !this.#options.WebSocket || refused > 1;
       const began = Date.now();
@@ -301,9 +287,8 @@ export class Inbox extends EventTarget {
       refused = streaming ? 1 : ready || code >= 4000 ? 0 : refused + 1;
       if (code === AGAIN || (code === UNAUTHORIZED && denied === 1) || refused > 1) continue;
       this.#become(denied > 1 ? "unauthorized" : "offline", code);
-      let wait = ready ? Math.random() * this.#within : 0;
-      if (denied > 1) wait += jittered(Math.min(300, 15 * 2 ** denied));
-      else if (!steady) wait += jittered(Math.min(30, 2 ** tries++));
+      const pause = denied > 1 ? Math.min(300, 15 * 2 ** denied) : steady ? 0 : Math.min(30, 2 ** tries++);
+      const wait = (ready ? Math.random() * this.#within : 0) + pause * (0.5 + Math.random() / 2);
       await new Promise((resolve) => {
         this.#wake = resolve;
         setTimeout(resolve, wait * 1000);
@@ -317,7 +302,7 @@ export class Inbox extends EventTarget {
     this.#link?.end();
     this.#wake();
     this.#become("closed", code);
-    if (code) this.#raise(new InboxError(FINAL[code], "The server does not want this client to go on.", code));
+    if (code) this.#raise(new InboxError(FINAL[code], "", code));
   }
 
   #hurry() {
@@ -334,14 +319,8 @@ export class Inbox extends EventTarget {
         link.cut?.();
       };
     });
-    let token;
-    try {
-      token = await this.#newToken();
-    } catch (error) {
-      if (!signal.aborted) this.#raise(error);
-      return { code: NO_TOKEN };
-    }
-    if (signal.aborted) return {};
+    const token = await this.#newToken().catch((error) => signal.aborted || this.#raise(error));
+    if (signal.aborted || !token) return { code: NO_TOKEN };
     this.#link = link;
     link.silence = setTimeout(link.end, ANSWER);
     (streaming ? this.#openStream(link, token) : this.#openSocket(link, token)).catch(() => link.end());
@@ -349,7 +328,8 @@ export class Inbox extends EventTarget {
     if (this.#link === link) this.#link = null;
     clearTimeout(link.silence);
     clearTimeout(link.renewal);
-    for (const ref of link.unanswered.keys()) this.#answer(link, ref, "reject", new InboxError("unavailable"));
+    const lost = new InboxError("unavailable");
+    for (const ref of link.unanswered.keys()) this.#answer(link, ref, "reject", lost);
     return { code, ready: link.ready };
   }
 
@@ -362,7 +342,7 @@ export class Inbox extends EventTarget {
     socket.onclose = ({ code }) => link.end(code);
   }
 
-  /** Not by EventSource, which sends no Authorization. The server writes an event's data in one line. */
+  /** EventSource sends no Authorization. `data` is one line. */
   async #openStream(link, token) {
     const abort = new AbortController();
     link.cut = () => abort.abort();
@@ -370,7 +350,8 @@ export class Inbox extends EventTarget {
     link.since = this.#last;
     if (link.since !== null) headers["Last-Event-ID"] = String(link.since);
     const { fetch, streamUrl } = this.#options;
-    const { ok, status, body } = await fetch(streamUrl, { headers, signal: abort.signal, credentials: "omit" });
+    const options = { headers, signal: abort.signal, credentials: "omit" };
+    const { ok, status, body } = await fetch(streamUrl, options);
     if (!ok) return link.end([400, 401, 403].includes(status) ? 4000 + status : LOST);
     const reader = body.pipeThrough(new TextDecoderStream()).getReader();
     for (let text = "", chunk; !(chunk = await reader.read()).done; ) {
@@ -386,7 +367,7 @@ export class Inbox extends EventTarget {
 
   #take(link, frame) {
     if (link !== this.#link) return;
-    const { type, ref, counts, head, sequence } = frame;
+    const { type, ref, counts } = frame;
     clearTimeout(link.silence);
     link.silence = setTimeout(() => this.#probe(link), this.#silence);
     this.#within = frame.reconnect_within ?? this.#within;
@@ -394,19 +375,19 @@ export class Inbox extends EventTarget {
     if (type === "hello") this.#greet(link, frame);
     else if (type === "authenticated") this.#renewBefore(link, frame.expires_at);
     else if (type === "subscribed" && frame.since === link.asked) link.asked = null;
-    else if (type === "heartbeat") this.#beat(link, head);
+    else if (type === "heartbeat") this.#beat(link, frame.head);
     else if (type === "ack") this.#answer(link, ref, "resolve", frame);
     else if (type === "resync" || frame.code === "since_ahead") this.#restart(link, counts);
     else if (type === "error") this.#answer(link, ref, "reject", new InboxError(frame.code, frame.detail));
     else if (type === "close") link.end(frame.code);
-    else if (frame.item && link.asked === null && sequence > this.#last) this.#move(link, frame);
+    else if (frame.item && link.asked === null && frame.sequence > this.#last) this.#move(link, frame);
   }
 
   #greet(link, { head, expires_at: expiresAt }) {
     link.ready = true;
     link.head = head;
-    this.#last ??= link.since = this.#first = head;
-    if (this.#last !== link.since) this.#goOnFrom(this.#last); // a list came meanwhile
+    this.#last ??= link.since = head;
+    if (this.#last !== link.since) this.#goOnFrom(this.#last); // of a list
     this.#renewBefore(link, expiresAt);
     this.#become("live");
     this.#send();
@@ -414,8 +395,8 @@ export class Inbox extends EventTarget {
 
   #move(link, { type, sequence, item }) {
     this.#last = sequence;
-    if (type === "notification") this.#emit(type, { item, live: sequence > link.head });
-    else this.#emit(type, type === "recalled" ? { id: item.id } : { item });
+    const live = sequence > link.head;
+    this.#emit(type, { notification: { item, live }, changed: { item }, recalled: { id: item.id } }[type]);
   }
 
   /** All up to `head` was sent. */
@@ -424,23 +405,24 @@ export class Inbox extends EventTarget {
     if (link.beat) this.#silence = Math.max(5_000, 2 * (now - link.beat));
     link.beat = now;
     if (link.asked !== null || head <= this.#last) return;
-    if (link.missed === this.#last) this.#last = head; // that was asked for already: there is nothing
-    else this.#goOnFrom((link.missed = this.#last));
+    if (this.#missed === this.#last) this.#last = head; // there is nothing
+    else this.#goOnFrom((this.#missed = this.#last));
   }
 
   #goOnFrom(head) {
     const link = this.#link;
+    const before = this.#last;
     this.#last = head;
-    this.#first = Math.min(head, this.#first ?? head);
     if (!link?.ready) return;
-    link.asked = head; // what comes before the answer comes again
+    link.head = Math.max(link.head, before);
+    link.asked = head; // what comes before `subscribed` comes again
     if (link.send) link.send({ type: "subscribe", since: head });
     else link.end(AGAIN);
   }
 
   #restart(link, counts) {
     link.asked = null;
-    this.#last = this.#first = counts.head;
+    this.#last = counts.head;
     this.#counts = null;
     this.#count(counts);
     this.#emit("resync", counts);
@@ -465,37 +447,33 @@ export class Inbox extends EventTarget {
 
   #renewBefore(link, expiresAt) {
     clearTimeout(link.renewal);
-    const life = new Date(expiresAt) - Date.now(); // if our clock is wrong, 4401 tells
-    if (typeof this.#options.token !== "function" || life <= 0) return;
+    const life = new Date(expiresAt) - Date.now(); // or 4401 tells
+    if (typeof this.#options.token !== "function" || !(life > 0)) return;
     const wait = life > 60_000 ? life - 30_000 : Math.max(1_000, life / 2);
-    link.renewal = setTimeout(() => this.#renew(link), Math.min(wait, 2 ** 31 - 1));
-  }
-
-  async #renew(link) {
-    if (!link.send) return link.end(AGAIN);
-    try {
-      link.send({ type: "authenticate", token: await this.#newToken() });
-    } catch (error) {
-      this.#raise(error);
-    }
+    link.renewal = setTimeout(async () => {
+      if (!link.send) return link.end(AGAIN);
+      const token = await this.#newToken().catch((error) => this.#raise(error));
+      if (token) link.send({ type: "authenticate", token });
+    }, Math.min(wait, 2 ** 31 - 1));
   }
 
   #newToken() {
-    const asked = this.#askToken();
-    asked.catch(() => (this.#token = null));
-    return (this.#token = asked);
+    this.#token = this.#askToken();
+    this.#token.catch(() => (this.#token = null));
+    return this.#token;
   }
 
   async #askToken() {
     let { token, storage, url } = this.#options;
     try {
       if (typeof token === "function") token = await token();
+      if (!token) throw new Error("There is none.");
     } catch (error) {
       throw new InboxError("token", String(error));
     }
     const person = personOf(token);
     this.#person ??= person;
-    if (this.#person !== person) throw new InboxError("other_person", "Another person needs another Inbox.");
+    if (this.#person !== person) throw new InboxError("other_person");
     if (person && storage) this.#outbox.keepIn(storage, `carillon ${url} ${person} `);
     this.#announce();
     return token;
@@ -506,23 +484,22 @@ export class Inbox extends EventTarget {
   async #http(method, path, body) {
     let answer = await this.#call(method, path, body, this.#token ?? this.#newToken());
     if (answer.status === 401) answer = await this.#call(method, path, body, this.#newToken());
-    const document = await answer.json().catch(() => ({}));
-    if (answer.ok) return document;
-    const { code = `http_${answer.status}`, detail, errors } = document;
+    const document = await answer.json().catch(() => null);
+    if (answer.ok && document) return document;
+    const { code = answer.ok ? "network" : `http_${answer.status}`, detail, errors } = document ?? {};
     throw new InboxError(code, detail, answer.status, errors);
   }
 
   async #call(method, path, body, token) {
     const headers = { Authorization: `Bearer ${await token}` };
     if (body) headers["Content-Type"] = "application/json";
-    const options = { method, headers, body: JSON.stringify(body), credentials: "omit" };
+    const signal = AbortSignal.timeout(COMMIT);
+    const options = { method, headers, body: JSON.stringify(body), signal, credentials: "omit" };
     const { fetch, url } = this.#options;
     return fetch(`${url}/api/${path}`, options).catch(({ message }) => {
       throw new InboxError("network", message);
     });
   }
-
-  // Events
 
   #become(status, code) {
     if (status === this.#status) return;
@@ -533,8 +510,8 @@ export class Inbox extends EventTarget {
 
   #count(counts) {
     if (this.#counts && counts.head <= this.#counts.head) return;
-    this.#counts = { head: counts.head, unread: counts.unread, unseen: counts.unseen };
-    this.#emit("counts", this.#counts);
+    this.#counts = counts;
+    this.#emit("counts", counts);
   }
 
   #announce() {
