@@ -25,14 +25,18 @@ def policy(site: Site) -> str:
     )
 
 
+async def product(page: Page, site: Site) -> None:
+    """The page, before anybody has logged in."""
+    address = f"{site.url}/product.html"
+    answer: dict[str, Any] = {"body": PAGE, "content_type": "text/html"}
+    answer["headers"] = {"Content-Security-Policy": policy(site)}
+    await page.route(address, lambda route: route.fulfill(**answer))
+    await page.goto(address)
+
+
 async def show(page: Page, site: Site, person: Person, **attributes: str) -> Locator:
     """The page of this person; its component, connected."""
-    headers = {"Content-Security-Policy": policy(site)}
-    address = f"{site.url}/product.html"
-    await page.route(
-        address, lambda route: route.fulfill(body=PAGE, content_type="text/html", headers=headers)
-    )
-    await page.goto(address)
+    await product(page, site)
     named = {name.replace("_", "-"): value for name, value in attributes.items()}
     await page.evaluate(
         """async ([socket, token, attributes]) => {

@@ -11,7 +11,7 @@ from playwright.async_api import Locator, Page, expect
 
 from apps.notifications.models import InboxItem
 from apps.preferences.models import Choice
-from tests.browser.component import bell, item, items, opened, press, scroller, show, tab
+from tests.browser.component import bell, item, items, opened, press, product, scroller, show, tab
 from tests.browser.conftest import Complaints, Contexts, shot
 from tests.browser.site import STATIC, Person, Site, until
 from tests.support.templates import type_of
@@ -616,12 +616,57 @@ async def test_preferences_are_shown_and_changed(site: Site, page: Page) -> None
     await everything.get_by_role("switch", name="SMS").click()
     await expect(news.get_by_role("switch", name="SMS")).to_be_disabled()
 
-    def chosen() -> set[tuple[str, str, str]]:
-        return set(Choice.objects.filter(user_id=ada.id).values_list("type", "channel", "how"))
-
-    assert await sync_to_async(chosen)() == {("component_news", "email", "off"), ("", "sms", "off")}
+    assert await chosen(ada) == {("component_news", "email", "off"), ("", "sms", "off")}
     await component.get_by_role("button", name="Back").click()
     await expect(component.get_by_role("tablist")).to_be_visible()
+
+
+async def chosen(person: Person) -> set[tuple[str, str, str]]:
+    """(type, channel, how) of each choice of theirs."""
+    found = Choice.objects.filter(user_id=person.id).values_list("type", "channel", "how")
+    return await sync_to_async(set)(found)
+
+
+async def test_one_channel_of_a_type_that_is_off_is_turned_on_alone(site: Site, page: Page) -> None:
+    await sync_to_async(type_of)("component_digest", name="Digests of this test")
+    ada = await site.person()
+    component = await opened(page, site, ada)
+    body = {"types": {"component_digest": "off"}}
+    await component.evaluate("(element, body) => element.inbox.setPreferences(body)", body)
+    await component.get_by_role("button", name="Settings").click()
+    digests = component.get_by_role("group", name="Digests of this test")
+    await expect(digests.get_by_role("switch", checked=True)).to_have_count(0)
+    await digests.get_by_role("switch", name="Push").click()
+    await expect(digests.get_by_role("switch", checked=True)).to_have_text("Push")
+    assert ("component_digest", "push", "on") in await chosen(ada)
+    assert ("component_digest", "", "off") not in await chosen(ada)
+
+
+async def test_everything_can_be_turned_off_and_on(site: Site, page: Page) -> None:
+    ada = await site.person()
+    component = await opened(page, site, ada)
+    await component.get_by_role("button", name="Settings").click()
+    everything = component.get_by_role("group", name="Everything")
+    await everything.get_by_role("switch", name="All").click()
+    await expect(everything.get_by_role("switch", checked=True)).to_have_count(0)
+    assert await chosen(ada) == {("", "", "off")}
+    await everything.get_by_role("switch", name="All").click()
+    await expect(everything.get_by_role("switch", checked=False)).to_have_count(0)
+    assert await chosen(ada) == set()
+
+
+async def test_a_choice_that_is_refused_is_taken_back(site: Site, page: Page, complaints: Complaints) -> None:
+    complaints.allow("503")
+    ada = await site.person()
+    component = await opened(page, site, ada)
+    await component.get_by_role("button", name="Settings").click()
+    sms = component.get_by_role("group", name="Everything").get_by_role("switch", name="SMS")
+    await expect(sms).to_have_attribute("aria-checked", "true")
+    await page.route("**/api/preferences/", lambda route: route.fulfill(status=503, body="{}"))
+    await sms.click()
+    await expect(component.locator(".notice")).to_contain_text("Nothing was changed")
+    await expect(sms).to_have_attribute("aria-checked", "true")
+    assert await chosen(ada) == set()
 
 
 async def test_preferences_can_be_left_out(site: Site, page: Page) -> None:
@@ -673,6 +718,32 @@ async def test_languages_and_directions(site: Site, page: Page) -> None:
 
 async def direction(component: Locator) -> str:
     return await component.locator(".panel").evaluate("(node) => getComputedStyle(node).direction")
+
+
+async def test_an_inbox_of_ones_own_words_and_pictures_of_ones_own(site: Site, page: Page) -> None:
+    ada = await site.person()
+    await site.fill(ada, 1)
+    await product(page, site)
+    await page.evaluate(
+        """async ([inbox, url, socketUrl, token]) => {
+          const { Inbox } = await import(inbox);
+          const element = document.querySelector("carillon-inbox");
+          const slotted = (slot, text) =>
+            Object.assign(document.createElement("b"), { slot, textContent: text });
+          element.append(slotted("bell", "Inbox"), slotted("empty", "Well done"));
+          element.words = { readAll: "Done" };
+          element.inbox = window.own = new Inbox({ url, socketUrl, token });
+        }""",
+        [f"{STATIC}inbox.js", site.url, site.socket_url, ada.token()],
+    )
+    component = page.locator("carillon-inbox")
+    await expect(component.locator(".badge")).to_have_text("1")
+    await component.get_by_text("Inbox", exact=True).click()
+    await press(items(component).first, "Archive")
+    await expect(component.get_by_text("Well done")).to_be_visible()
+    await expect(component.get_by_role("button", name="Done")).to_be_disabled()
+    await component.evaluate("(element) => element.remove()")
+    assert await page.evaluate("own.status") == "live"  # who makes it ends it
 
 
 async def test_the_example_page_shows_an_inbox(site: Site, page: Page) -> None:

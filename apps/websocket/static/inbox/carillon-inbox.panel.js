@@ -49,11 +49,11 @@ export class Panel {
     this.newer = button("newer", "", { hidden: true, click: () => this.list.release() });
     this.notice = el("div", "notice", { hidden: true });
     this.banner = el("div", "banner", { role: "status", hidden: true });
-    this.body = el("div", "body", {}, this.scroller, this.newer, this.notice);
+    this.body = el("div", "body", {}, this.scroller, this.newer);
     this.node = el("div", "panel", {
       id: "panel", role: "dialog", "aria-labelledby": "heading", tabindex: -1, popover: "auto",
       keydown: (event) => this.#key(event),
-    }, this.#header(), this.banner, this.#tabList(), this.body, this.preferences, this.menu.node);
+    }, this.#header(), this.banner, this.#tabList(), this.body, this.preferences, this.notice, this.menu.node);
   }
 
   #header() {

@@ -148,7 +148,7 @@ a.item-link::after { content: ""; position: absolute; inset: 0; }
   background: radial-gradient(circle at 9px 50%, #fff 6.5px, transparent 7px) light-dark(#858b99, #60646f); }
 .switch:dir(rtl)::before, .switch[aria-checked="true"]::before {
   background: radial-gradient(circle at 23px 50%, #fff 6.5px, transparent 7px) light-dark(#858b99, #60646f); }
-.switch[aria-checked="true"]::before { background-color: light-dark(var(--c-accent), #6d6af0); }
+.switch[aria-checked="true"]::before { background-color: var(--carillon-accent, light-dark(#4643d3, #6d6af0)); }
 .switch[aria-checked="true"]:dir(rtl)::before { background-image: radial-gradient(circle at 9px 50%, #fff 6.5px, transparent 7px); }
 .switch:disabled::before { opacity: .45; }
 .switch:disabled { color: var(--c-muted); }
