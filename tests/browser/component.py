@@ -19,7 +19,7 @@ PAGE = f"""<!doctype html><html lang=en><meta charset=utf-8><title>Product</titl
 def policy(site: Site) -> str:
     """As strict as the documentation promises."""
     return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "default-src 'none'; script-src 'self'; img-src 'self' data:; "
         f"connect-src 'self' {site.sockets} {site.socket_url}; base-uri 'none'; "
         "require-trusted-types-for 'script'"
     )

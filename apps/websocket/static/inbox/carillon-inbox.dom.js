@@ -72,6 +72,8 @@ export function safe(link) {
   }
 }
 
+const PICTURE = { alt: "", loading: "lazy", referrerpolicy: "no-referrer" };
+
 /** A picture, or the initial of the title if there is none or it cannot be had. */
 export function avatar(item) {
   const node = el("span", "avatar", { "aria-hidden": "true" });
@@ -81,7 +83,7 @@ export function avatar(item) {
   };
   const src = safe(item.avatar);
   if (!src) initial();
-  else node.append(el("img", "", { src, alt: "", loading: "lazy", referrerpolicy: "no-referrer", error: initial }));
+  else node.append(el("img", "", { ...PICTURE, src, error: initial }));
   return node;
 }
 
@@ -94,7 +96,8 @@ export function place(popover, anchor, { top = false, end = true, gap = 8 } = {}
   const wanted = end === rightToLeft ? at.left : at.right - popover.offsetWidth;
   style.left = `${Math.max(gap, Math.min(wanted, width - popover.offsetWidth - gap))}px`;
   style.maxHeight = `${Math.max(240, (top ? at.top : height - at.bottom) - 2 * gap)}px`;
-  style.top = top ? "auto" : `${Math.max(gap, Math.min(at.bottom + gap, height - popover.offsetHeight - gap))}px`;
+  const below = Math.min(at.bottom + gap, height - popover.offsetHeight - gap);
+  style.top = top ? "auto" : `${Math.max(gap, below)}px`;
   style.bottom = top ? `${height - at.top + gap}px` : "auto";
 }
 

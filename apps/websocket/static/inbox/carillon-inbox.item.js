@@ -1,6 +1,8 @@
 // One item of the list: its nodes, made once and changed in place.
 
-import { avatar, button, el, format, icon, iconButton, relabel, relative, safe, set } from "./carillon-inbox.dom.js";
+import {
+  avatar, button, el, format, icon, iconButton, relabel, relative, safe, set,
+} from "./carillon-inbox.dom.js";
 
 /** `update(item)` shows an item; `tick()` its age. What is pressed has `data-do`, and the list listens. */
 export class Item {
@@ -38,7 +40,8 @@ export class Item {
     const picture = avatar(item);
     this.avatar.replaceWith(picture);
     this.avatar = picture;
-    this.title.replaceChildren(el(href ? "a" : "span", "item-link", { href, tabindex: href && -1, dir: "auto" }, item.title));
+    const attributes = href ? { href, tabindex: -1, dir: "auto" } : { dir: "auto" };
+    this.title.replaceChildren(el(href ? "a" : "span", "item-link", attributes, item.title));
   }
 
   #state({ read_at, archived_at, title }) {
@@ -59,13 +62,15 @@ export class Item {
 
   #buttons({ actions = [], action }) {
     const pressed = actions.find((one) => one.id === action);
-    const shown = pressed ? [el("span", "item-result", {}, icon("read"), pressed.label)] : actions.map(this.#button);
+    const result = () => el("span", "item-result", {}, icon("read"), pressed.label);
+    const shown = pressed ? [result()] : actions.map(this.#button);
     this.actions.replaceChildren(...shown);
     set(this.actions, "hidden", !shown.length);
   }
 
   #button({ id, label }, index) {
-    return button("item-action", label, { "data-do": "act", "data-action": id, "data-first": !index, tabindex: -1 });
+    const data = { "data-do": "act", "data-action": id, "data-first": !index };
+    return button("item-action", label, { ...data, tabindex: -1 });
   }
 
   /** Buttons are tab stops only in the item that has the focus. */

@@ -8,6 +8,7 @@ import { Inbox } from "./inbox.js";
 
 const RIGHT_TO_LEFT = /^(ar|fa|he|ur)\b/i;
 const BUILT_ANEW = ["lang", "preferences"];
+const EVENT = { bubbles: true, composed: true, cancelable: true };
 const CONNECTED_ANEW = ["url", "socket-url"];
 
 export class CarillonInbox extends HTMLElement {
@@ -42,6 +43,7 @@ export class CarillonInbox extends HTMLElement {
 
   disconnectedCallback() {
     this.#disconnect();
+    this.#panel?.closed();
     this.#listening.abort();
     this.#listening = new AbortController();
   }
@@ -116,9 +118,11 @@ export class CarillonInbox extends HTMLElement {
     const words = wordsOf(lang, this.#words);
     const t = (key, values = {}) => words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
     this.#ui = this.#parts({ lang, words, t });
-    const root = el("div", "root", { lang, dir: this.hasAttribute("lang") && !this.hasAttribute("dir")
-      ? (RIGHT_TO_LEFT.test(lang) ? "rtl" : "ltr") : null });
+    const inherited = !this.hasAttribute("lang") || this.hasAttribute("dir");
+    const dir = RIGHT_TO_LEFT.test(lang) ? "rtl" : "ltr";
+    const root = el("div", "root", { lang, dir: inherited ? null : dir });
     this.#bell();
+    this.close();
     this.#panel = null;
     this.#toasts = new Toasts({ t, follow: (event, item) => this.#follow(event, item) });
     root.append(this.#ui.bell, this.#toasts.node, this.#ui.status);
@@ -131,13 +135,13 @@ export class CarillonInbox extends HTMLElement {
     const { Panel } = await import("./carillon-inbox.panel.js");
     if (this.#panel) return;
     const { bell } = this.#ui;
-    this.#panel = new Panel(this.#ui);
-    const closed = (listener) => (event) => event.newState === "closed" && listener();
-    this.#panel.node.addEventListener("beforetoggle", closed(() => this.#closing()));
-    this.#panel.node.addEventListener("toggle", closed(() => this.#closed()));
-    this.#panel.node.addEventListener("focusout", (event) => this.#left(event));
-    bell.after(this.#panel.node);
-    bell.popoverTargetElement = this.#panel.node; // so that a press on it does not dismiss the panel first
+    const panel = (this.#panel = new Panel(this.#ui));
+    const { node } = panel;
+    node.addEventListener("beforetoggle", (event) => event.newState === "closed" && this.#closing(node));
+    node.addEventListener("toggle", (event) => event.newState === "closed" && this.#closed(panel));
+    node.addEventListener("focusout", (event) => this.#left(node, event));
+    bell.after(node);
+    bell.popoverTargetElement = node; // so that a press on it does not dismiss the panel first
     set(bell, "aria-controls", "panel");
     this.#panel.status();
   }
@@ -161,8 +165,7 @@ export class CarillonInbox extends HTMLElement {
       get pageSize() { return Number(host.getAttribute("page-size")) || 30; },
       announce: (text) => (this.#ui.status.textContent = text),
       follow: (...rest) => this.#follow(...rest),
-      emit: (name, detail) =>
-        this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true, cancelable: true })),
+      emit: (name, detail) => this.dispatchEvent(new CustomEvent(name, { ...EVENT, detail })),
     };
   }
 
@@ -181,15 +184,15 @@ export class CarillonInbox extends HTMLElement {
     else this.open().catch(() => this.#ui.announce(this.#ui.t("loadFailed")));
   }
 
-  #closing() {
-    this.#inside = this.#panel.node.contains(this.shadowRoot.activeElement);
+  #closing(node) {
+    this.#inside = node.contains(this.shadowRoot.activeElement);
     set(this.#ui.bell, "aria-expanded", "false");
   }
 
-  #closed() {
+  #closed(panel) {
     const focused = this.shadowRoot.activeElement; // until the next frame still the one that is hidden
-    if (this.#inside && (!focused || this.#panel.node.contains(focused))) this.#ui.bell.focus();
-    this.#panel.closed();
+    if (this.#inside && (!focused || panel.node.contains(focused))) this.#ui.bell.focus();
+    panel.closed();
     this.#ui.emit("carillon-close");
   }
 
@@ -198,9 +201,9 @@ export class CarillonInbox extends HTMLElement {
   }
 
   /** A sheet covers the page: the focus cannot go on behind it. */
-  #left({ relatedTarget }) {
+  #left(node, { relatedTarget }) {
     const sheet = matchMedia("(max-width: 480px)").matches;
-    if (sheet && relatedTarget && !this.#panel.node.contains(relatedTarget) && this.opened) this.#panel.node.hidePopover();
+    if (sheet && relatedTarget && !node.contains(relatedTarget)) this.close();
   }
 
   /** An item or a toast was clicked: it is read, and its link followed if the page does not prevent it. */
@@ -284,7 +287,8 @@ export class CarillonInbox extends HTMLElement {
     set(badge, "data-unseen", Boolean(unseen));
     set(bell, "aria-label", unread ? t("bell", { n: unread }) : t("title"));
     const more = this.#unread !== null && unread > this.#unread;
-    if (more && (this.opened || !this.#toasting)) announce(t("bell", { n: unread })); // a toast is spoken itself
+    const toasted = this.#toasting && !this.opened; // toasts are spoken themselves
+    if (more && !toasted) announce(t("bell", { n: unread }));
     this.#unread = unread ?? null;
     this.#panel?.status();
     this.#panel?.attend();

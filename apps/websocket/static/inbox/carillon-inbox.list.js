@@ -4,20 +4,21 @@
 import { set } from "./carillon-inbox.dom.js";
 import { Item } from "./carillon-inbox.item.js";
 
+const isArchived = (item) => item.archived_at;
 const inInbox = (item) => !item.archived_at && !item.snoozed_until;
 
 /** Of each tab: what is asked for, what comes into it, and what stays in it. */
 const TABS = {
   all: { query: {}, takes: inInbox, keeps: inInbox },
   unread: { query: { unread: true }, takes: (item) => inInbox(item) && !item.read_at, keeps: inInbox },
-  archived: { query: { archived: true }, takes: (item) => item.archived_at, keeps: (item) => item.archived_at },
+  archived: { query: { archived: true }, takes: isArchived, keeps: isArchived },
 };
 const HEIGHT = 96; // px, of an item that was never drawn
 const MARGIN = 1200; // px above and below what is to be seen, where items have nodes
 
 /**
- * `ui`: what the parts share. `scroller` scrolls, and has in it the `feed` and, after it, the `end`, at whose sight
- * the next page is loaded. `onstate` is told "loading", "more", "error", "empty" or "shown".
+ * `ui`: what the parts share. `scroller` scrolls, and has in it the `feed` and, after it, the `end`, at whose
+ * sight the next page is loaded. `onstate` is told "loading", "more", "error", "empty" or "shown".
  */
 export class List {
   #ui; #scroller; #feed; #end; #onstate; #observer;
@@ -152,7 +153,7 @@ export class List {
     return this.#cursor === null || sequence > (this.#order.at(-1)?.item.sequence ?? 0);
   }
 
-  /** Something we never had came into this tab by a change: of what has changed since, take what is missing. */
+  /** What we never had came into this tab by a change: of what has changed since, take what is missing. */
   async #fetch() {
     const run = this.#run;
     const query = { ...TABS[this.tab].query, since: this.#loadedHead, pageSize: 100 };
@@ -168,9 +169,10 @@ export class List {
   }
 
   #merge(item, fresh = false) {
-    const entry = this.#entries.get(item.id) ?? { id: item.id, item: {}, patches: [], stamp: 0, shown: false };
+    const { id } = item;
+    const entry = this.#entries.get(id) ?? { id, item: {}, patches: [], stamp: 0, shown: false };
     const moved = item.sequence !== entry.item.sequence;
-    this.#entries.set(item.id, entry);
+    this.#entries.set(id, entry);
     if (moved) this.#hide(entry);
     entry.item = { ...entry.item, ...item };
     entry.stamp += 1;
@@ -293,7 +295,8 @@ export class List {
   /** The height of all items before this index. */
   #top(index) {
     let sum = 0;
-    for (let at = 0; at < Math.min(index, this.#order.length); at += 1) sum += this.#order[at].height ?? HEIGHT;
+    const end = Math.min(index, this.#order.length);
+    for (let at = 0; at < end; at += 1) sum += this.#order[at].height ?? HEIGHT;
     return sum;
   }
 

@@ -1,6 +1,6 @@
 // The panel: header, tabs, list, preferences, and what is done with items.
 
-import { button, el, icon, iconButton, place, safe, set } from "./carillon-inbox.dom.js";
+import { button, el, format, icon, iconButton, place, safe, set } from "./carillon-inbox.dom.js";
 import { List } from "./carillon-inbox.list.js";
 import { Reading } from "./carillon-inbox.reading.js";
 import { SnoozeMenu } from "./carillon-inbox.snooze.js";
@@ -42,10 +42,12 @@ export class Panel {
     const { t } = this.#ui;
     this.preferences = el("div", "preferences", { hidden: true });
     this.menu = new SnoozeMenu(this.#ui);
-    this.feed = el("div", "feed", { role: "feed", "aria-label": t("title"), click: (event) => this.#click(event) });
+    const click = (event) => this.#click(event);
+    this.feed = el("div", "feed", { role: "feed", "aria-label": t("title"), click });
     this.end = el("div", "end");
     this.place = el("div", "");
-    this.scroller = el("div", "scroller", { role: "tabpanel", id: "list", tabindex: -1 }, this.feed, this.place, this.end);
+    this.scroller = el("div", "scroller", { role: "tabpanel", id: "list", tabindex: -1 },
+      this.feed, this.place, this.end);
     this.newer = button("newer", "", { hidden: true, click: () => this.list.release() });
     this.notice = el("div", "notice", { hidden: true });
     this.banner = el("div", "banner", { role: "status", hidden: true });
@@ -53,7 +55,8 @@ export class Panel {
     this.node = el("div", "panel", {
       id: "panel", role: "dialog", "aria-labelledby": "heading", tabindex: -1, popover: "auto",
       keydown: (event) => this.#key(event),
-    }, this.#header(), this.banner, this.#tabList(), this.body, this.preferences, this.notice, this.menu.node);
+    },
+    this.#header(), this.banner, this.#tabList(), this.body, this.preferences, this.notice, this.menu.node);
   }
 
   #header() {
@@ -78,7 +81,8 @@ export class Panel {
       });
     }
     this.#tabs.unread.append(this.count);
-    this.tabs = el("div", "tabs", { role: "tablist", "aria-label": this.#ui.t("title") }, ...Object.values(this.#tabs));
+    this.tabs = el("div", "tabs", { role: "tablist", "aria-label": this.#ui.t("title") });
+    this.tabs.append(...Object.values(this.#tabs));
     this.#select("all");
     return this.tabs;
   }
@@ -177,7 +181,8 @@ export class Panel {
     const { t } = this.#ui;
     const { tab } = this.list;
     const hint = tab === "all" ? [el("div", "empty-hint", {}, t("emptyHint"))] : [];
-    const standard = el("div", "empty", {}, el("div", "empty-icon", {}, icon(tab === "archived" ? "archive" : "bell")),
+    const picture = icon(tab === "archived" ? "archive" : "bell");
+    const standard = el("div", "empty", {}, el("div", "empty-icon", {}, picture),
       el("div", "empty-title", {}, t(EMPTY[tab])), ...hint);
     return tab === "all" ? el("slot", "", { name: "empty" }, standard) : standard;
   }
@@ -189,7 +194,8 @@ export class Panel {
       if (inbox.status === "unauthorized") inbox.connect();
       retry();
     };
-    return el("div", "trouble", { role: "alert" }, el("p", "", {}, text), button("retry", t("retry"), { click: again }));
+    return el("div", "trouble", { role: "alert" }, el("p", "", {}, text),
+      button("retry", t("retry"), { click: again }));
   }
 
   /** The connection or the counts have changed. */
@@ -235,12 +241,13 @@ export class Panel {
     if (!entry) return;
     const pressed = event.target.closest("[data-do]");
     if (pressed) this.#do(pressed.dataset.do, entry, pressed);
-    else if (!String(getSelection())) this.#follow(event, entry);
+    else this.#follow(event, entry);
   }
 
   #do(name, entry, node) {
     const { inbox } = this.#ui;
-    const one = (patch, call, ...rest) => this.list.change([entry], patch, () => inbox[call](entry.id, ...rest));
+    const one = (patch, call, ...rest) =>
+      this.list.change([entry], patch, () => inbox[call](entry.id, ...rest));
     const todo = {
       open: () => this.#open(entry),
       read: () => one({ read_at: now() }, "read"),
@@ -258,7 +265,7 @@ export class Panel {
   }
 
   async #snooze(one, until) {
-    const time = new Intl.DateTimeFormat(this.#ui.lang, { dateStyle: "medium", timeStyle: "short" }).format(until);
+    const time = format(until, this.#ui.lang, { dateStyle: "medium", timeStyle: "short" });
     const done = await one({ snoozed_until: until.toISOString() }, "snooze", until);
     if (done) this.#notify(this.#ui.t("snoozed", { time }), () => one({ snoozed_until: null }, "unsnooze"));
   }
@@ -285,7 +292,8 @@ export class Panel {
   }
 
   #viewed(entries) {
-    const unread = entries.filter((one) => one.shown && !this.#kept.has(one.id) && !this.list.item(one).read_at);
+    const unread = entries
+      .filter((one) => one.shown && !this.#kept.has(one.id) && !this.list.item(one).read_at);
     if (unread.length) this.#read(unread, unread.map((one) => one.id));
   }
 
@@ -313,20 +321,20 @@ export class Panel {
     const index = names.indexOf(this.list.tab);
     const steps = { ArrowRight: index - 1, ArrowLeft: index - 1, [forward]: index + 1, Home: 0, End: -1 };
     if (event.key === "ArrowDown") this.list.roam("first");
-    else if (!(event.key in steps)) return;
-    else this.#tabs[this.#press(names.at(steps[event.key] % names.length))].focus();
+    else if (event.key in steps) this.#press(names.at(steps[event.key] % names.length));
+    else return;
     event.preventDefault();
   }
 
   #press(name) {
     this.#choose(name);
-    return name;
+    this.#tabs[name].focus();
   }
 
   #listKey(event) {
     const entry = this.list.entryOf(event.target);
     if (event.key in STEPS) this.list.roam(STEPS[event.key]);
-    else if (entry && event.target === entry.view.node && event.key in KEYS) this.#keyed(KEYS[event.key], entry);
+    else if (event.target === entry?.view.node && event.key in KEYS) this.#keyed(KEYS[event.key], entry);
     else return;
     event.preventDefault();
   }

@@ -4,7 +4,7 @@ import { button, el, set } from "./carillon-inbox.dom.js";
 
 const isOff = (how) => how === "off" || how === false;
 
-/** What to send so that a type goes by a channel, or does not. A word said of the whole type is spread first. */
+/** What to send so that a type goes by a channel, or does not. "off" for the whole type is spread first. */
 export function choice(preferences, { type, channels }, channel, on) {
   const said = preferences.types[type];
   const whole = typeof said === "object" ? said?.all : said;
@@ -54,12 +54,13 @@ class Preferences {
 
   #everything() {
     const { t } = this.#ui;
-    const channels = Object.keys(this.#shown.effective.types[0]?.channels ?? this.#shown.channels);
+    const channels = Object.keys(this.#shown.effective.types[0]?.channels ?? {});
     const all = this.#switch(t("allChannels"), "all", !this.#paused, false, (on) =>
       ({ channels: { all: on ? null : "off" }, paused_until: null }));
-    return this.#group({ name: t("everything") }, [all, ...channels.filter((one) => one !== "all").map((channel) =>
-      this.#switch(this.#channel(channel), channel, !this.#paused && !isOff(this.#shown.channels[channel]),
-        this.#paused, (on) => ({ channels: { [channel]: on ? "on" : "off" } })))]);
+    const single = channels.map((channel) => this.#switch(this.#channel(channel), channel,
+      !this.#paused && !isOff(this.#shown.channels[channel]), this.#paused,
+      (on) => ({ channels: { [channel]: on ? "on" : "off" } })));
+    return this.#group({ name: t("everything") }, [all, ...single]);
   }
 
   #type(type) {

@@ -9,7 +9,7 @@ export class Reading {
   #done = new Set();
   #active = false;
 
-  /** `onread(entries)` is told those of which half was to be seen in `scroller` for 1.5 s, all of a moment at once. */
+  /** `onread(entries)`: of these half was to be seen in `scroller` for 1.5 s; all of a moment at once. */
   constructor(scroller, onread) {
     this.#onread = onread;
     this.#observer = new IntersectionObserver((seen) => seen.forEach((one) => this.#moved(one)),

@@ -11,7 +11,9 @@ export class Toasts {
   /** `ui.follow(event, item)` is called when one is clicked. */
   constructor(ui) {
     this.#ui = ui;
-    this.node = el("div", "toasts", { role: "region", "aria-live": "polite", "aria-label": ui.t("title"), popover: "manual" });
+    this.node = el("div", "toasts", {
+      role: "region", "aria-live": "polite", "aria-label": ui.t("title"), popover: "manual",
+    });
   }
 
   add(item) {
@@ -31,10 +33,11 @@ export class Toasts {
 
   #toast(item) {
     const href = safe(item.link);
+    const attributes = href ? { href } : { type: "button" };
     const follow = (event) => (this.#ui.follow(event, item), this.remove(item.id));
     return el("div", "toast", { "data-id": item.id }, avatar(item),
       el("div", "toast-content", {},
-        el(href ? "a" : "button", "toast-title", { href, type: href ? null : "button", click: follow, dir: "auto" }, item.title),
+        el(href ? "a" : "button", "toast-title", { ...attributes, click: follow, dir: "auto" }, item.title),
         el("div", "toast-body", { dir: "auto" }, item.body)),
       iconButton("close", this.#ui.t("close"), { click: () => this.remove(item.id) }));
   }
