@@ -636,7 +636,8 @@ async def test_one_channel_of_a_type_that_is_off_is_turned_on_alone(site: Site, 
     await component.get_by_role("button", name="Settings").click()
     digests = component.get_by_role("group", name="Digests of this test")
     await expect(digests.get_by_role("switch", checked=True)).to_have_count(0)
-    await digests.get_by_role("switch", name="Push").click()
+    async with page.expect_response(lambda answer: answer.request.method == "PATCH"):
+        await digests.get_by_role("switch", name="Push").click()
     await expect(digests.get_by_role("switch", checked=True)).to_have_text("Push")
     assert ("component_digest", "push", "on") in await chosen(ada)
     assert ("component_digest", "", "off") not in await chosen(ada)
