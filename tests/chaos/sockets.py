@@ -26,6 +26,7 @@ OPENING = 5.0  # seconds for a connection and its hello
 PAUSE = 0.3  # seconds before connecting again
 CHANGE_EVERY = 0.8  # seconds
 BY_HTTP = 0.25  # of the changes that both ways can do
+FORGETS = 0.2  # of the times that one which only looks on connects: it begins with the API's lists
 LISTS = ("", "&archived=true", "&snoozed=true")
 # Why a change may be refused: recalled, pressed by another tab, snoozed until what is past by now.
 REFUSALS = {"not_found": {ACT}, "already_acted": {ACT}, "invalid": {Kind.SNOOZE}, "unavailable": {ACT, *Kind}}
@@ -177,6 +178,8 @@ class Sockets:
         return socket
 
     async def _read(self, listener: Listener) -> None:
+        if not listener.changes and self._chance.random() < FORGETS and not self._staying.is_set():
+            await self._read_anew(listener)
         async with asyncio.timeout(OPENING):
             socket = await self._connect(listener.user_id, listener.copy.last)
         listener.connections.append([])
