@@ -26,6 +26,11 @@ class BareConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self.accept("carillon")
         await self.send("hello")
 
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """What one of a group says, all of it hear."""
+        bearer = self.scope["subprotocols"][-1].removeprefix("bearer.")
+        await self.channel_layer.group_send(bearer, {"type": "bare.message", "text": text_data})
+
     async def bare_message(self, message: dict[str, Any]) -> None:
         await self.send(message["text"])
 

@@ -51,7 +51,11 @@ ROWS: dict[str, tuple[Goal, ...]] = {
         Goal("buffers_held_open", at_most=1.2, ratio=True),
         Goal("us_held_open", at_most=1.5, ratio=True),
     ),
-    "sockets": (Goal("one_each_s", at_most=2), Goal("one_group_s", at_most=2)),
+    "sockets": (
+        Goal("one_each_s", at_most=2),
+        Goal("one_group_s", at_most=2),
+        Goal("change_p99_ms", at_most=200),
+    ),
     "peers": (
         Goal("obvious_design", at_least=50, ratio=True),
         Goal("post_office", at_least=1.5, ratio=True),
