@@ -1,21 +1,13 @@
-import type { Inbox, InboxItem } from "./inbox.js";
-
-/** A button of an item. */
-export interface InboxAction {
-  id: string;
-  label: string;
-  /** An address, a path, or empty. */
-  link: string;
-}
+import type { Action, Inbox, Item } from "./inbox.js";
 
 export interface CarillonInboxEvents {
   /** The panel has opened. */
   "carillon-open": CustomEvent<undefined>;
   "carillon-close": CustomEvent<undefined>;
   /** An item or a toast was clicked. Cancelable: the link is not followed then. */
-  "carillon-item": CustomEvent<{ item: InboxItem }>;
+  "carillon-item": CustomEvent<{ item: Item }>;
   /** A button was pressed. Cancelable: its link is not followed once the press is recorded. */
-  "carillon-action": CustomEvent<{ item: InboxItem; action: InboxAction }>;
+  "carillon-action": CustomEvent<{ item: Item; action: Action }>;
 }
 
 /** `<carillon-inbox>`: docs/inbox-component.md. */
