@@ -44,6 +44,7 @@ def item(page: Page, title: str) -> Locator:
 async def log_in(context: BrowserContext, site: Site, person: Person) -> Page:
     """The product's page in a new tab, its inbox live."""
     page = await context.new_page()
+    await page.emulate_media(reduced_motion="reduce")  # what is seen is there at once
     await page.goto(f"{site.product}/?as={person.external_id}")
     await live(page)
     return page
@@ -151,6 +152,7 @@ async def test_the_socket_server_is_killed_and_comes_back(
     await status(page, "offline")
     await site.send(ada, title="Meanwhile")
     await bell(page).click()
+    await expect(page.locator("carillon-inbox .banner")).to_be_visible()
     await shot(page, "offline")
     site.start_sockets()
     await live(page)

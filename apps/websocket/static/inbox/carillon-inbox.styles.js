@@ -98,7 +98,7 @@ a.item-link::after { content: ""; position: absolute; inset: 0; }
 .item:hover a.item-link { text-decoration: underline; text-underline-offset: 2px;
   text-decoration-thickness: 1px; }
 .item-body { margin-block-start: 2px; color: var(--c-muted); overflow-wrap: anywhere; white-space: pre-line;
-  display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3; overflow: hidden; }
+  text-align: match-parent; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3; overflow: hidden; }
 .item-body:empty { display: none; }
 .item-time { display: block; margin-block-start: 5px; font-size: 12.5px; color: var(--c-muted);
   inline-size: fit-content; }
