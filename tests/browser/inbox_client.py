@@ -18,7 +18,9 @@ NETWORK_NOISE = r"WebSocket connection to|net::ERR_|Failed to load resource"
 _EVENTS = ["status", "counts", "notification", "changed", "recalled", "resync", "queued", "error"]
 _START = """async ([options, events, broken]) => {
   const { Inbox } = await import("/static/inbox/inbox.js");
-  if (broken) options.WebSocket = class extends WebSocket { constructor() { super("ws://127.0.0.1:9/"); } };
+  if (broken) options.WebSocket = class extends WebSocket {
+    constructor(url) { super(broken-- > 0 ? "ws://127.0.0.1:9/" : url); }
+  };
   window.told = [];
   window.inbox = new Inbox({ token: () => window.token(), ...options });
   for (const type of events) inbox.addEventListener(type, ({ detail }) => told.push({ type, ...detail }));
@@ -44,17 +46,17 @@ class Client:
         self.tokens = 0
         self.new_token: Callable[[], str] = person.token
 
-    async def start(self, *, connect: bool = True, broken_socket: bool = False, **options: Any) -> Client:
-        """Load the module on an empty page, make an Inbox."""
+    async def start(self, *, connect: bool = True, broken_sockets: int = 0, **options: Any) -> Client:
+        """Load the module on an empty page, make an Inbox. broken_sockets: so many cannot be opened."""
         await self.page.expose_function("token", self._token)
-        await self.load(connect=connect, broken_socket=broken_socket, **options)
+        await self.load(connect=connect, broken_sockets=broken_sockets, **options)
         return self
 
-    async def load(self, *, connect: bool = True, broken_socket: bool = False, **options: Any) -> None:
+    async def load(self, *, connect: bool = True, broken_sockets: int = 0, **options: Any) -> None:
         """The same on the page as it is loaded once more."""
         await self.page.goto(self.site.blank)
         places = {"url": self.site.url, "socketUrl": self.site.socket_url}
-        await self.page.evaluate(_START, [places | options, _EVENTS, broken_socket])
+        await self.page.evaluate(_START, [places | options, _EVENTS, broken_sockets])
         if connect:
             await self.page.evaluate("inbox.connect()")
             await self.is_("live")

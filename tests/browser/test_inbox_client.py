@@ -14,6 +14,20 @@ from tests.browser.site import Site
 
 MODULE = Path(__file__).resolve().parents[2] / "apps/websocket/static/inbox/inbox.js"
 BUTTONS = '[{"id": "yes", "label": "Yes", "link": ""}, {"id": "no", "label": "No", "link": ""}]'
+# Frames are kept back until `releaseFrames()`; there are no heartbeats, which would make up for a lost one.
+HOLD_FRAMES = """() => {
+  const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
+  window.kept = [];
+  Object.defineProperty(WebSocket.prototype, "onmessage", { set(take) {
+    let held = [];
+    set.call(this, (event) => {
+      if (event.data.includes('"heartbeat"')) return;
+      kept.push(event.data);
+      if (held) held.push(event); else take(event);
+    });
+    window.releaseFrames = () => { const late = held; held = null; late.forEach(take); };
+  } });
+}"""
 # Answers of fetch are kept back until `release()`.
 HOLD = """() => {
   const real = window.fetch;
@@ -114,6 +128,27 @@ async def test_a_list_that_is_older_than_the_socket_loses_nothing(site: Site, pa
     assert (await mine.call("counts"))["head"] == 3, "older counts are not shown"
 
 
+async def test_a_list_that_comes_before_the_hello_is_gone_on_from(site: Site, page: Page) -> None:
+    """The socket was asked for what is new from its hello on: that is later than the list."""
+    ada = await site.person()
+    await site.fill(ada, 1)
+    mine = await client(site, page, ada, connect=False)
+    await page.evaluate(HOLD)
+    await mine.begin("list", "list()")
+    await page.wait_for_function("() => Boolean(window.release)")
+    await page.evaluate(HOLD_FRAMES)
+    await site.fill(ada, 1, title="Between")
+    await mine.call("connect()")
+    await page.wait_for_function("() => kept.length > 0")
+    await page.evaluate("() => release()")
+    await mine.outcome("list")
+    await site.fill(ada, 1, title="Then")
+    await page.wait_for_function("() => kept.some((one) => one.includes('Then'))")
+    await page.evaluate("() => releaseFrames()")
+    told = await mine.tells("notification", 2)
+    assert [one["item"]["title"] for one in told] == ["Between 1", "Then 1"]
+
+
 async def test_a_list_does_not_undo_what_came_while_it_was_read(site: Site, page: Page) -> None:
     """Its items may be older than an event: that one comes again, after it."""
     ada = await site.person()
@@ -158,9 +193,15 @@ async def test_each_change_is_committed_and_told(site: Site, page: Page) -> None
 
 async def test_reads_of_a_moment_are_one_message(site: Site, page: Page) -> None:
     ada = await site.person()
-    a, b, c = await site.fill(ada, 3)
+    targets = await site.fill(ada, 3)
     mine = await client(site, page, ada)
-    done = await page.evaluate(f"Promise.all([inbox.read('{a}'), inbox.read('{b}'), inbox.read('{c}')])")
+    done = await page.evaluate(
+        """(ids) => Promise.all(ids.map(async (id, number) => {
+          await new Promise((resolve) => setTimeout(resolve, 50 * number));
+          return inbox.read(id);
+        }))""",
+        [str(one) for one in targets],
+    )
     assert [one["changed"] for one in done] == [3, 3, 3], "each says what the message has changed"
     assert await has_read(ada) == [True] * 3
     assert len(await mine.tells("changed", 3)) == 3
@@ -182,12 +223,13 @@ async def test_one_bad_id_does_not_take_its_neighbours_along(site: Site, page: P
     ada = await site.person()
     a, b = await site.fill(ada, 2)
     mine = await client(site, page, ada)
-    nobody = "01990000-0000-7000-8000-000000000000"
-    for name, id in (("a", a), ("bad", nobody), ("b", b)):
-        await mine.begin(name, f"read('{id}')")
-    assert (await mine.outcome("a"))["value"]["changed"] == 1
-    assert (await mine.outcome("bad"))["code"] == "not_found"
-    assert (await mine.outcome("b"))["value"]["changed"] == 1
+    ids = [str(a), "01990000-0000-7000-8000-000000000000", str(b)]
+    outcomes = await page.evaluate(
+        """(ids) => Promise.all(ids.map((id) =>
+          inbox.read(id).then(({ changed }) => changed, ({ code }) => code)))""",
+        ids,
+    )
+    assert outcomes == [1, "not_found", 1]
     assert [one["code"] for one in await mine.told("error")] == ["not_found"]
     assert await has_read(ada) == [True, True]
     assert await page.evaluate("localStorage.length") == 0

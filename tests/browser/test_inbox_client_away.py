@@ -377,11 +377,25 @@ async def test_a_stream_takes_a_new_token_without_a_break(site: Site, page: Page
 async def test_a_socket_that_cannot_be_opened_is_replaced_by_the_stream(site: Site, page: Page) -> None:
     streams: list[Request] = []
     page.on("request", lambda request: streams.append(request) if "/stream/" in request.url else None)
-    mine = await client(site, page, broken_socket=True)
+    mine = await client(site, page, broken_sockets=2)
     assert await mine.statuses() == ["connecting", "offline", "live"]
     await site.send(mine.person)
     await mine.tells("notification")
     assert len(streams) == 1
+
+
+async def test_the_socket_is_tried_again_when_the_stream_ends(site: Site, page: Page) -> None:
+    ada = await site.person()
+    mine = Client(site, page, ada)
+    mine.new_token = lambda: ada.token(4)
+    sockets: list[str] = []
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    await mine.start(broken_sockets=2)
+    await until(lambda: sockets[2:], seconds=8, what="a third socket")
+    await site.send(ada)
+    await mine.tells("notification")
+    assert await mine.statuses() == ["connecting", "offline", "live"]
+    assert sockets[2:] == [site.socket_url]
 
 
 async def test_a_forbidden_page_stops(site: Site, page: Page) -> None:
