@@ -1,6 +1,6 @@
 /** A headless client of a person's inbox: docs/inbox-client.md. */
 
-/** How many items are unread and unseen, neither archived nor snoozed, as of the change with the number `head`. */
+/** How many items are unread and unseen, neither archived nor snoozed, as of the number `head`. */
 export interface Counts {
   head: number;
   unread: number;
@@ -94,7 +94,7 @@ export interface FieldError {
 /** What a call or a change failed with. */
 export class InboxError extends Error {
   constructor(code: string, detail?: string, status?: number | null, errors?: FieldError[]);
-  /** Stable: of the protocol, of the API, or `network`, `token`, `other_person`, `queue_full`, `http_<status>`. */
+  /** Of the protocol, of the API, or `network`, `token`, `other_person`, `queue_full`, `http_<status>`. */
   readonly code: string;
   /** HTTP's, or a close code. */
   readonly status: number | null;
