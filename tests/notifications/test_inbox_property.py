@@ -217,7 +217,7 @@ class TwoInboxes(RuleBasedStateMachine):
 
 
 def test_whatever_is_done_the_inbox_is_what_the_model_is() -> None:
-    run_state_machine_as_test(TwoInboxes, settings=settings(max_examples=50, stateful_step_count=25))
+    run_state_machine_as_test(TwoInboxes, settings=settings(max_examples=80, stateful_step_count=25))
 
 
 # --- at once -----------------------------------------------------------------------------------------------
