@@ -31,8 +31,7 @@ from apps.websocket.threads import Threads
 logger = logging.getLogger(__name__)
 
 BATCH = 500  # sockets served by one read
-SLICE = 20  # people who get a heartbeat before others have their turn ...
-PAUSE = 0.01  # ... for so many seconds: 5,000 take 2.5 s
+SLICE = 100  # people compared before others have their turn
 MAX_SOCKETS_PER_USER = 50  # here, in this process: tabs and devices of one person
 RECONNECTS = 500  # a second that a server takes when another one has ended
 
@@ -51,7 +50,6 @@ class Relay:
         self.writers = Threads(2, "inbox-writer")  # so that one who waits for a lock does not hold up all
         self.hints = Hints(moved=self.hinted, missed=self.compare_soon)
         self._tasks = [_start(self._serve()), _start(self.hints.listen())]
-        self._beating: asyncio.Task[None] | None = None
 
     @property
     def users(self) -> int:
@@ -112,10 +110,9 @@ class Relay:
             self._wake.set()
 
     async def close(self) -> None:
-        tasks = [*self._tasks, *filter(None, [self._beating])]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._reader.close()
         await self.writers.close()
 
@@ -173,26 +170,21 @@ class Relay:
             except BaseException:
                 self._compare_at = 0.0
                 raise
-            for user_id in user_ids:
+            for number, user_id in enumerate(user_ids, 1):
                 self._compared(user_id, found.get(user_id))
-            if self._beating is None or self._beating.done():
-                self._beating = _start(self._beat(found))
+                if number % SLICE == 0:
+                    await asyncio.sleep(0)
 
     def _compared(self, user_id: int, counts: Counts | None) -> None:
-        if counts is not None:
-            self.moved(user_id, counts.head)
+        of_user = list(self._subscriptions.get(user_id, ()))
+        if counts is None:
+            for subscription in of_user:
+                subscription.socket.refused()
             return
-        for subscription in list(self._subscriptions.get(user_id, ())):
-            subscription.socket.refused()
-
-    async def _beat(self, found: Mapping[int, Counts]) -> None:
-        """A heartbeat for everybody who is still where they were found, a few at a time: news go first."""
-        for number, (user_id, counts) in enumerate(found.items(), 1):
-            heartbeat = frames.heartbeat(counts, reconnect_within=self.reconnect_within)
-            for subscription in list(self._subscriptions.get(user_id, ())):
-                subscription.beat(heartbeat, counts.head)
-            if number % SLICE == 0:
-                await asyncio.sleep(PAUSE)
+        self.moved(user_id, counts.head)
+        heartbeat = frames.heartbeat(counts, reconnect_within=self.reconnect_within)
+        for subscription in of_user:
+            subscription.beat(heartbeat, counts.head)
 
     async def _read_next(self) -> None:
         """One read; who comes after waits for the next round, with who has more to come behind them."""
