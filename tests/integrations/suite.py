@@ -154,7 +154,7 @@ class AdapterContract:
 
     @pytest.mark.asyncio
     async def test_no_answer_in_time_is_unknown(self, simulator: Simulator) -> None:
-        assert await self.one(simulator, "hang", timeout=1.0) == UnknownOutcome("timeout")
+        assert await self.one(simulator, "hang", timeout=2.0) == UnknownOutcome("timeout")
         assert simulator.ledger.seq == 1  # it was taken, which only the vendor knows
 
     @pytest.mark.asyncio
