@@ -184,10 +184,9 @@ def _stop(notification_id: UUID, stands: list[_Stand]) -> tuple[list[Told], dict
     if sending := [one.id for one in ours if one.status == Status.SENDING]:
         db.execute(_ASK, [sending])
     there = [one.id for one in ours if one.is_in_inbox]
-    recalled, heads = inbox.recall(there) if there else ([], {})
+    gone, heads = inbox.recall(there) if there else (set(), {})
     waiting = [one.id for one in ours if one.is_open]
     moved = {move.id: move for move in transitions.cancel(waiting)} if waiting else {}
-    gone = {one.target for one in recalled}
     in_place = _in_place_of(stands)
     return [_told(one, moved.get(one.id), in_place.get(one.id, one), gone) for one in stands], heads
 

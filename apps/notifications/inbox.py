@@ -65,13 +65,6 @@ def add(items: Sequence[Entry]) -> dict[int, int]:
     return dict(db.rows(_ADD, columns))
 
 
-class Recalled(NamedTuple):
-    """An item that was in an inbox, and is not there any more."""
-
-    target: UUID
-    user_id: int
-
-
 # The words go; the row stays, and from its number those who have the item learn that it is gone.
 _RECALL = inbox_numbers.statement(
     chosen="i.target_id = ANY(%(targets)b::uuid[])",
@@ -88,18 +81,19 @@ UPDATE notifications_notificationtarget SET recalled_at = carillon_now() WHERE i
 """
 
 
-def recall(targets: Sequence[UUID]) -> tuple[list[Recalled], dict[int, int]]:
+def recall(targets: Sequence[UUID]) -> tuple[set[UUID], dict[int, int]]:
     """Take the items of these targets out of the inboxes: those that were, and the new head per user.
 
     The targets' locks are the caller's: delivered stays delivered, with `recalled_at`.
     """
-    gone = [Recalled(*row) for row in db.rows(_OWNERS, [list(targets)])]
-    if not gone:
-        return [], {}
-    ids = [one.target for one in gone]
-    db.execute(_MARK, [ids])
-    inbox_numbers.lock({one.user_id for one in gone})
-    return gone, {moved.user_id: moved.head for moved in inbox_numbers.apply(_RECALL, {"targets": ids})}
+    owners: dict[UUID, int] = dict(db.rows(_OWNERS, [list(targets)]))
+    if not owners:
+        return set(), {}
+    gone = list(owners)
+    db.execute(_MARK, [gone])
+    inbox_numbers.lock({*owners.values()})
+    moved = inbox_numbers.apply(_RECALL, {"targets": gone})
+    return set(gone), {one.user_id: one.head for one in moved}
 
 
 _DUE = """

@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 from apps.content.schemas import AnyObject
 from apps.notifications import inbox_changes, inbox_numbers
 from apps.notifications.inbox_changes import (
+    OTHER_NAMES,
     AlreadyActed,
     Change,
     Done,
@@ -47,28 +48,9 @@ from project.api import PROBLEMS, Problem, body_of, field_error, field_errors, i
 from project.paging import PARAMETERS, NoFilters, filters_of, paginate
 
 # All kinds of change by the names of their routes.
-NAMES = {kind.value: kind for kind in Kind} | {
-    "mark_read": Kind.READ,
-    "mark_unread": Kind.UNREAD,
-    "mark_seen": Kind.SEEN,
-}
+NAMES = {kind.value: kind for kind in Kind} | OTHER_NAMES
 _COLUMNS = {  # in the answer: of the row
-    "sequence": "sequence",
-    "id": "target_id",
-    "notification_id": "notification_id",
-    "type": "type",
-    "title": "title",
-    "body": "body",
-    "link": "link",
-    "avatar": "avatar",
-    "actions": "actions",
-    "created_at": "created_at",
-    "seen_at": "seen_at",
-    "read_at": "read_at",
-    "archived_at": "archived_at",
-    "snoozed_until": "snoozed_until",
-    "action": "action",
-    "acted_at": "acted_at",
+    name: "target_id" if name == "id" else name for name in InboxItemOutput.model_fields
 }
 
 

@@ -32,6 +32,10 @@ class Kind(StrEnum):
     UNSNOOZE = "unsnooze"
 
 
+# What simpler systems call some of them.
+OTHER_NAMES = {"mark_read": Kind.READ, "mark_unread": Kind.UNREAD, "mark_seen": Kind.SEEN}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """What is to be done with which items: `ids` (of their targets), or all that came up to a number.
@@ -156,7 +160,10 @@ def _check_known(user_id: int, ids: Sequence[UUID]) -> None:
         raise UnknownItems(unknown)
 
 
-_ITEM = "SELECT actions, action FROM notifications_inboxitem WHERE target_id = %s AND recalled_at IS NULL"
+_ITEM = """
+SELECT actions, action FROM notifications_inboxitem
+WHERE target_id = %s AND user_id = %s AND recalled_at IS NULL
+"""
 _ACT = inbox_numbers.statement(
     chosen=_BY_ID,
     changed="i.acted_at IS NULL",
@@ -172,14 +179,13 @@ def act(user_id: int, id: UUID, action: str) -> Done:
     """
     with db.one_transaction():
         before = inbox_numbers.lock([user_id]).get(user_id, NOTHING)
-        _check_known(user_id, [id])
-        _check_action(id, action)
+        _check_action(user_id, id, action)
         moved = inbox_numbers.apply(_ACT, {"user": user_id, "ids": [id], "action": action})
     return _done(moved, before)
 
 
-def _check_action(id: UUID, action: str) -> None:
-    found = db.rows(_ITEM, [id])
+def _check_action(user_id: int, id: UUID, action: str) -> None:
+    found = db.rows(_ITEM, [id, user_id])
     if not found:
         raise UnknownItems([id])
     ((actions, pressed),) = found

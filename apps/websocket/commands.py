@@ -26,12 +26,7 @@ Frame = dict[str, Any]
 MAX_UNANSWERED = 16  # commands of one socket
 _NAMED = 3  # ids or fields that an error names
 _DETAIL = 500  # characters: names of fields are the client's
-_OTHER_NAMES = {
-    "mark_read": "read",
-    "mark_unread": "unread",
-    "mark_seen": "seen",
-    "unread_count": "counts",
-}
+_OTHER_NAMES = {**inbox_changes.OTHER_NAMES, "unread_count": "counts"}
 _TYPES = {*Kind, "act", "counts", *_OTHER_NAMES}
 
 

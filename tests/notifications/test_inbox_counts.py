@@ -51,11 +51,11 @@ def test_a_return_costs_the_same_for_any_number(count: int) -> None:
     assert len(found) == 3, found  # what is due, the locks, the change
 
 
-def test_a_button_costs_four_statements() -> None:
+def test_a_button_costs_three_statements() -> None:
     (one,) = deliver(ADA, actions=ACTIONS)
     with capture() as found:
         inbox_changes.act(ADA, one, "yes")
-    assert len(found) == 4, found
+    assert len(found) == 3, found
 
 
 @pytest.mark.django_db(transaction=True)
